@@ -40,6 +40,8 @@ export interface BlockDevice {
 export interface ClientIdentity {
   /** `127.0.0.1:40312`, or `unix` with what is known of the peer. */
   readonly address: string
+  /** Where it came in: `127.0.0.1:10809` or the path of the unix socket. */
+  readonly listener?: string
 }
 
 /** One export as a client sees it. What it can do is fixed while a client holds it. */
