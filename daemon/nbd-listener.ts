@@ -1,0 +1,212 @@
+/**
+ * The NBD server of the process: listens in any number of places, counts and
+ * limits the clients, and tells who is there. It knows sockets and time; the
+ * protocol is in `ServerConnection`, the exports are given.
+ */
+
+import { chmod } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import type { ListenOptions, Server, Socket } from 'node:net'
+import type { ExportTable } from '../protocol/export.ts'
+import { handshakeMillisMax } from '../protocol/limits.ts'
+import type { ConnectionCounters, RequestReport } from '../protocol/observer.ts'
+import { SlabPool } from '../protocol/reply-arena.ts'
+import { NbdSocket } from './nbd-socket.ts'
+
+/** Clients at a time, over all listeners (as in qemu); each may cost `bytesInFlightMax`. */
+export const connectionsMaxDefault = 100
+
+/** A silent peer that is gone is noticed by keepalive, first asked after so long, milliseconds. An idle one is never dropped. */
+const keepAliveMillis = 60_000
+
+/** At `stop`, a client that has not chosen an export has nothing at stake and gets no longer than this, milliseconds. */
+const negotiatingGraceMillis = 500
+
+/** At `stop`, until the last request is answered and taken, milliseconds. */
+const stopGraceMillisDefault = 10_000
+
+/** Where to listen: a port, a path, or a descriptor that somebody else has bound (systemd). */
+export type ListenPlace =
+  | { readonly host: string; readonly port: number }
+  | { readonly path: string; readonly mode?: number }
+  | { readonly fd: number; readonly name?: string }
+
+/** A client as `status` shows it. */
+export interface NbdClient {
+  /** Counts up from 1 in the life of the process. */
+  readonly id: number
+  /** `127.0.0.1:40312` or `unix:/run/thaw/nbd.sock`. */
+  readonly address: string
+  /** Null while it negotiates. */
+  readonly exportName: string | null
+  /** When it connected. */
+  readonly since: Date
+  readonly counters: Readonly<ConnectionCounters>
+}
+
+/** What happens, for the log. All are optional, and none may throw. */
+export interface NbdListenerEvents {
+  attached?(client: NbdClient): void
+  detached?(client: NbdClient): void
+  /** A connection or an export was not given. */
+  refused?(client: Pick<NbdClient, 'address'>, exportName: string | null, reason: string): void
+  /** A client broke the protocol and was disconnected. */
+  violated?(client: NbdClient, reason: string): void
+  /** The device gave an error. */
+  failed?(client: NbdClient, request: RequestReport, error: Error): void
+  /** The device took longer than a second. */
+  slow?(client: NbdClient, request: RequestReport, millis: number): void
+  /** A socket or a listener failed. */
+  error?(error: Error): void
+}
+
+export interface NbdListenerOptions {
+  readonly exports: ExportTable
+  readonly events?: NbdListenerEvents
+  readonly connectionsMax?: number
+  readonly handshakeMillisMax?: number
+}
+
+interface LiveClient extends NbdClient {
+  readonly socket: NbdSocket
+}
+
+export class NbdListener {
+  readonly #exports: ExportTable
+  readonly #events: NbdListenerEvents
+  readonly #connectionsMax: number
+  readonly #handshakeMillisMax: number
+  readonly #slabs = new SlabPool()
+  readonly #servers = new Set<Server>()
+  readonly #clients = new Set<LiveClient>()
+  /** Attached clients whose last request the device may still hold. */
+  #attached = 0
+  #idLast = 0
+  #stopping: Promise<void> | null = null
+  #emptied: (() => void) | null = null
+
+  constructor(options: NbdListenerOptions) {
+    this.#exports = options.exports
+    this.#events = options.events ?? {}
+    this.#connectionsMax = options.connectionsMax ?? connectionsMaxDefault
+    this.#handshakeMillisMax = options.handshakeMillisMax ?? handshakeMillisMax
+  }
+
+  /** Resolves with the place as it is bound (port 0 becomes a real one). Rejects with the system's error: `EADDRINUSE`, `EACCES`, ... */
+  async listen(place: ListenPlace): Promise<{ address: string; port: number | null }> {
+    const server = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: keepAliveMillis, allowHalfOpen: true })
+    const name = 'path' in place ? `unix:${place.path}` : 'fd' in place ? (place.name ?? `fd:${place.fd}`) : null
+    server.on('connection', (socket) => this.#accept(socket, name))
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject)
+      server.listen(listenOptions(place), () => {
+        server.off('error', reject)
+        resolve()
+      })
+    })
+    server.on('error', (error) => this.#events.error?.(error))
+    this.#servers.add(server)
+    if ('path' in place) await chmod(place.path, place.mode ?? 0o660)
+    const bound = server.address()
+    if (bound === null || typeof bound === 'string') return { address: name ?? `unix:${bound ?? ''}`, port: null }
+    return { address: hostAndPort(bound.address, bound.port), port: bound.port }
+  }
+
+  /** Who is connected, in the order in which they came. */
+  clients(): Iterable<NbdClient> {
+    return this.#clients
+  }
+
+  /**
+   * Accepts nobody any more, lets what the devices hold be answered, and closes
+   * every connection; one that is not done after `graceMillis` is cut off.
+   * Called twice it is the same stop.
+   */
+  stop(graceMillis: number = stopGraceMillisDefault): Promise<void> {
+    return (this.#stopping ??= this.#stop(graceMillis))
+  }
+
+  async #stop(graceMillis: number): Promise<void> {
+    for (const server of this.#servers) server.close()
+    const empty = new Promise<void>((resolve) => (this.#emptied = resolve))
+    for (const { socket } of this.#clients) socket.connection.shutdown()
+    this.#checkEmpty()
+    const negotiating = setTimeout(() => {
+      for (const { socket } of this.#clients) if (socket.connection.phase === 'negotiating') socket.destroy()
+    }, Math.min(graceMillis, negotiatingGraceMillis))
+    const cutOff = setTimeout(() => {
+      for (const { socket } of this.#clients) socket.destroy()
+      this.#emptied!()
+    }, graceMillis)
+    await empty
+    clearTimeout(negotiating)
+    clearTimeout(cutOff)
+  }
+
+  #checkEmpty(): void {
+    if (this.#clients.size === 0 && this.#attached === 0) this.#emptied?.()
+  }
+
+  #accept(socket: Socket, name: string | null): void {
+    const address = name ?? hostAndPort(socket.remoteAddress ?? '', socket.remotePort ?? 0)
+    if (this.#stopping !== null || this.#clients.size >= this.#connectionsMax) {
+      const reason = this.#stopping !== null ? 'stopping' : `there are ${this.#connectionsMax} connections already`
+      this.#events.refused?.({ address }, null, reason)
+      socket.on('error', () => {})
+      socket.destroy()
+      return
+    }
+    const events = this.#events
+    const id = ++this.#idLast
+    const since = new Date()
+    const nbdSocket = new NbdSocket({
+      socket,
+      client: { address },
+      exports: this.#exports,
+      slabs: this.#slabs,
+      handshakeMillisMax: this.#handshakeMillisMax,
+      observer: {
+        attached: () => {
+          this.#attached++
+          events.attached?.(client)
+        },
+        detached: () => {
+          this.#attached--
+          events.detached?.(client)
+          this.#checkEmpty()
+        },
+        refused: (exportName, reason) => events.refused?.(client, exportName, reason),
+        violated: (reason) => events.violated?.(client, reason),
+        failed: (request, error) => events.failed?.(client, request, error),
+        slow: (request, millis) => events.slow?.(client, request, millis),
+      },
+      closed: () => {
+        this.#clients.delete(client)
+        this.#checkEmpty()
+      },
+      failed: (error) => events.error?.(error),
+    })
+    const { connection } = nbdSocket
+    const client: LiveClient = {
+      id,
+      address,
+      since,
+      socket: nbdSocket,
+      counters: connection.counters,
+      get exportName() {
+        return connection.exportName
+      },
+    }
+    this.#clients.add(client)
+  }
+}
+
+function listenOptions(place: ListenPlace): ListenOptions & { fd?: number } {
+  if ('fd' in place) return { fd: place.fd }
+  if ('path' in place) return { path: place.path }
+  return { host: place.host, port: place.port }
+}
+
+function hostAndPort(host: string, port: number): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+}
