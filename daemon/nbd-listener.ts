@@ -29,14 +29,24 @@ const stopGraceMillisDefault = 10_000
 export type ListenPlace =
   | { readonly host: string; readonly port: number }
   | { readonly path: string; readonly mode?: number }
-  | { readonly fd: number; readonly name?: string }
+  | { readonly fd: number }
+
+/** Where a listener is. */
+export interface BoundPlace {
+  /** `127.0.0.1:10809` or the path of a unix socket. */
+  readonly name: string
+  /** Null for a unix socket. */
+  readonly port: number | null
+}
 
 /** A client as `status` shows it. */
 export interface NbdClient {
   /** Counts up from 1 in the life of the process. */
   readonly id: number
-  /** `127.0.0.1:40312` or `unix:/run/thaw/nbd.sock`. */
+  /** `127.0.0.1:40312` or `unix`. */
   readonly address: string
+  /** Where it came in: `127.0.0.1:10809` or the path of the unix socket. */
+  readonly listener: string
   /** Null while it negotiates. */
   readonly exportName: string | null
   /** When it connected. */
@@ -93,23 +103,27 @@ export class NbdListener {
   }
 
   /** Resolves with the place as it is bound (port 0 becomes a real one). Rejects with the system's error: `EADDRINUSE`, `EACCES`, ... */
-  async listen(place: ListenPlace): Promise<{ address: string; port: number | null }> {
-    const server = createServer({ noDelay: true, keepAlive: true, keepAliveInitialDelay: keepAliveMillis, allowHalfOpen: true })
-    const name = 'path' in place ? `unix:${place.path}` : 'fd' in place ? (place.name ?? `fd:${place.fd}`) : null
-    server.on('connection', (socket) => this.#accept(socket, name))
+  async listen(place: ListenPlace): Promise<BoundPlace> {
+    const server = createServer({
+      noDelay: true,
+      keepAlive: true,
+      keepAliveInitialDelay: keepAliveMillis,
+      allowHalfOpen: true,
+    })
+    let bound: BoundPlace = { name: '', port: null }
+    server.on('connection', (socket) => this.#accept(socket, bound))
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject)
       server.listen(listenOptions(place), () => {
         server.off('error', reject)
+        bound = boundPlace(server)
         resolve()
       })
     })
     server.on('error', (error) => this.#events.error?.(error))
     this.#servers.add(server)
     if ('path' in place) await chmod(place.path, place.mode ?? 0o660)
-    const bound = server.address()
-    if (bound === null || typeof bound === 'string') return { address: name ?? `unix:${bound ?? ''}`, port: null }
-    return { address: hostAndPort(bound.address, bound.port), port: bound.port }
+    return bound
   }
 
   /** Who is connected, in the order in which they came. */
@@ -131,9 +145,12 @@ export class NbdListener {
     const empty = new Promise<void>((resolve) => (this.#emptied = resolve))
     for (const { socket } of this.#clients) socket.connection.shutdown()
     this.#checkEmpty()
-    const negotiating = setTimeout(() => {
-      for (const { socket } of this.#clients) if (socket.connection.phase === 'negotiating') socket.destroy()
-    }, Math.min(graceMillis, negotiatingGraceMillis))
+    const negotiating = setTimeout(
+      () => {
+        for (const { socket } of this.#clients) if (socket.connection.phase === 'negotiating') socket.destroy()
+      },
+      Math.min(graceMillis, negotiatingGraceMillis),
+    )
     const cutOff = setTimeout(() => {
       for (const { socket } of this.#clients) socket.destroy()
       this.#emptied!()
@@ -147,8 +164,9 @@ export class NbdListener {
     if (this.#clients.size === 0 && this.#attached === 0) this.#emptied?.()
   }
 
-  #accept(socket: Socket, name: string | null): void {
-    const address = name ?? hostAndPort(socket.remoteAddress ?? '', socket.remotePort ?? 0)
+  #accept(socket: Socket, listener: BoundPlace): void {
+    // A client that has gone again has no address any more.
+    const address = listener.port === null ? 'unix' : hostAndPort(socket.remoteAddress ?? '?', socket.remotePort ?? 0)
     if (this.#stopping !== null || this.#clients.size >= this.#connectionsMax) {
       const reason = this.#stopping !== null ? 'stopping' : `there are ${this.#connectionsMax} connections already`
       this.#events.refused?.({ address }, null, reason)
@@ -161,7 +179,7 @@ export class NbdListener {
     const since = new Date()
     const nbdSocket = new NbdSocket({
       socket,
-      client: { address },
+      client: { address, listener: listener.name },
       exports: this.#exports,
       slabs: this.#slabs,
       handshakeMillisMax: this.#handshakeMillisMax,
@@ -190,6 +208,7 @@ export class NbdListener {
     const client: LiveClient = {
       id,
       address,
+      listener: listener.name,
       since,
       socket: nbdSocket,
       counters: connection.counters,
@@ -205,6 +224,12 @@ function listenOptions(place: ListenPlace): ListenOptions & { fd?: number } {
   if ('fd' in place) return { fd: place.fd }
   if ('path' in place) return { path: place.path }
   return { host: place.host, port: place.port }
+}
+
+function boundPlace(server: Server): BoundPlace {
+  const bound = server.address()
+  if (bound === null || typeof bound === 'string') return { name: bound ?? '', port: null }
+  return { name: hostAndPort(bound.address, bound.port), port: bound.port }
 }
 
 function hostAndPort(host: string, port: number): string {

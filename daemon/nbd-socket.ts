@@ -31,7 +31,13 @@ export interface NbdSocketOptions {
 }
 
 /** Ways in which clients leave without saying so. */
-const departures = new Set(['EPIPE', 'ECONNRESET', 'ECONNABORTED', 'ERR_STREAM_PREMATURE_CLOSE', 'ERR_STREAM_DESTROYED'])
+const departures = new Set([
+  'EPIPE',
+  'ECONNRESET',
+  'ECONNABORTED',
+  'ERR_STREAM_PREMATURE_CLOSE',
+  'ERR_STREAM_DESTROYED',
+])
 
 export class NbdSocket implements Output {
   readonly connection: ServerConnection
@@ -77,9 +83,9 @@ export class NbdSocket implements Output {
     if (last > 0) this.#socket.uncork()
   }
 
-  readonly #written = (error: Error | null | undefined): void => {
+  readonly #written = (error?: Error | null): void => {
     // After an error comes 'close'.
-    if (error == null) this.connection.left()
+    if (!(error instanceof Error)) this.connection.left()
   }
 
   /** After the poll phase, so that all completions of one turn leave together. */

@@ -3,12 +3,7 @@
  * Feed it any cut of the stream with `decode` and look at `found`.
  */
 
-import {
-  IHAVEOPT_HIGH,
-  IHAVEOPT_LOW,
-  NBD_CLIENT_FLAGS_BYTES,
-  NBD_OPTION_HEADER_BYTES,
-} from './constants.ts'
+import { IHAVEOPT_HIGH, IHAVEOPT_LOW, NBD_CLIENT_FLAGS_BYTES, NBD_OPTION_HEADER_BYTES } from './constants.ts'
 import { Gather } from './gather.ts'
 import { optionBytesMax, optionBytesSkippedMax } from './limits.ts'
 

@@ -4,12 +4,7 @@
  * is touched before that.
  */
 
-import {
-  NBD_FLAG_C_FIXED_NEWSTYLE,
-  NBD_FLAG_C_NO_ZEROES,
-  NBD_OPT,
-  NBD_REP,
-} from './constants.ts'
+import { NBD_FLAG_C_FIXED_NEWSTYLE, NBD_FLAG_C_NO_ZEROES, NBD_OPT, NBD_REP } from './constants.ts'
 import type { Door } from './door.ts'
 import type { ExportTable } from './export.ts'
 import { HandshakeDecoder, HandshakeFound } from './handshake-decoder.ts'
