@@ -5,6 +5,7 @@
 import { resolve } from 'node:path'
 import { parseListenAddress, type ListenAddress } from './listen-address.ts'
 import { logLevels, type LogLevel } from './log.ts'
+import { connectionsMaxDefault } from './nbd-listener.ts'
 import type { GivenOption, GivenOptions } from './option-sources.ts'
 import type { OptionName } from './options.ts'
 import { defaultControlPath, defaultDataDirectory, type Surroundings } from './places.ts'
@@ -15,14 +16,15 @@ import { UsageError } from './usage-error.ts'
 export interface Configuration {
   /** Absolute. */
   readonly dataDirectory: string
+  /** Make a store where there is none. */
   readonly init: boolean
   readonly demoDisk: DemoDisk | null
   /** `null` when nothing was said about TCP; an empty list when it is not wanted. */
   readonly listen: readonly ListenAddress[] | null
   /** Absolute, each at most 107 bytes. */
   readonly listenUnix: readonly string[]
-  /** Absolute, at most 107 bytes. */
-  readonly controlPath: string
+  /** Absolute, at most 107 bytes; null when nobody said where and there is no usual place. */
+  readonly controlPath: string | null
   /** Whether somebody said where, so that a default is not meant. */
   readonly controlPathGiven: boolean
   readonly insecure: boolean
@@ -50,14 +52,16 @@ const MiB = 1024 * 1024
 const cacheBytesMin = 16 * MiB
 /** More would be rows that are no longer small, which is what makes LevelDB slow. */
 const inlineBytesCeiling = 4096
-const connectionsCeiling = 60_000
+/** The unit's LimitNOFILE leaves room for them beside the files of the store. */
+const connectionsCeiling = 10_000
 
 export function configure(given: GivenOptions, surroundings: Surroundings): Configuration {
   const options = new Reader(given)
   const init = options.flag('init')
   const control = options.text('control')
-  const controlPath = resolve(control?.text ?? defaultControlPath(surroundings))
-  checkSocketPath(controlPath, control?.where ?? 'the control socket')
+  const controlText = control?.text ?? defaultControlPath(surroundings)
+  const controlPath = controlText === null ? null : resolve(controlText)
+  if (controlPath !== null) checkSocketPath(controlPath, control?.where ?? 'the control socket')
   return {
     dataDirectory: resolve(options.text('data')?.text ?? defaultDataDirectory(surroundings)),
     init,
@@ -67,7 +71,7 @@ export function configure(given: GivenOptions, surroundings: Surroundings): Conf
     controlPath,
     controlPathGiven: control !== null,
     insecure: options.flag('insecure'),
-    connectionsMax: options.count('connections-max', { min: 1, max: connectionsCeiling }, 1024),
+    connectionsMax: options.count('connections-max', { min: 1, max: connectionsCeiling }, connectionsMaxDefault),
     cacheBytes: options.size('cache', { min: cacheBytesMin, max: Number.MAX_SAFE_INTEGER }, 256 * MiB),
     hydrationRateDefault: options.rate('hydration-rate-default', 100 * MiB),
     hydrationRateTotal: options.rate('hydration-rate-total', null),

@@ -20,7 +20,9 @@ export function parseListenAddress(text: string, where: string): ListenAddress {
   const host = match?.[1] ?? match?.[2]
   const port = Number(match?.[3])
   if (host === undefined || !(port <= 65535) || (match?.[1] !== undefined && isIP(host) !== 6)) {
-    throw new UsageError(`${where} ${text} is not an address; write HOST:PORT, like 127.0.0.1:10809 or [::1]:10809, or none`)
+    throw new UsageError(
+      `${where} ${text} is not an address; write HOST:PORT, like 127.0.0.1:10809 or [::1]:10809, or none`,
+    )
   }
   return { host, port }
 }

@@ -111,7 +111,7 @@ export class NbdListener {
       allowHalfOpen: true,
     })
     let bound: BoundPlace = { name: '', port: null }
-    server.on('connection', (socket) => this.#accept(socket, bound))
+    server.on('connection', (socket) => this.accept(socket, bound))
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject)
       server.listen(listenOptions(place), () => {
@@ -164,7 +164,8 @@ export class NbdListener {
     if (this.#clients.size === 0 && this.#attached === 0) this.#emptied?.()
   }
 
-  #accept(socket: Socket, listener: BoundPlace): void {
+  /** A client that came in at `listener`, which may be a socket that somebody else listens at. It must be half-open (`allowHalfOpen`). */
+  accept(socket: Socket, listener: BoundPlace): void {
     // A client that has gone again has no address any more.
     const address = listener.port === null ? 'unix' : hostAndPort(socket.remoteAddress ?? '?', socket.remotePort ?? 0)
     if (this.#stopping !== null || this.#clients.size >= this.#connectionsMax) {

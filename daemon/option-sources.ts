@@ -48,7 +48,12 @@ export async function readCommandLine(words: readonly string[], version: string)
     .help()
     .strict()
     // Left alone, a repeated scalar would be a list, and `--no-init` an option nobody documented.
-    .parserConfiguration({ 'boolean-negation': false, 'greedy-arrays': false, 'dot-notation': false, 'parse-numbers': false })
+    .parserConfiguration({
+      'boolean-negation': false,
+      'greedy-arrays': false,
+      'dot-notation': false,
+      'parse-numbers': false,
+    })
     .wrap(Math.min(120, process.stdout.columns ?? 120))
     .exitProcess(false)
     .showHelpOnFail(false)
@@ -78,10 +83,12 @@ export async function readCommandLine(words: readonly string[], version: string)
     const texts = Array.isArray(value) ? value.map(String) : [String(value)]
     options.set(name, checkedCount(name, { texts, where: `--${name}` }))
   }
+  const command = parsed._[0] === 'init' ? 'init' : 'serve'
+  if (command === 'init') options.set('init', { texts: ['true'], where: 'thawd init' })
   const config = values['config']
   if (Array.isArray(config)) throw new UsageError('--config is given more than once; it can be one file only')
   return {
-    command: parsed._[0] === 'init' ? 'init' : 'serve',
+    command,
     config: config === undefined ? null : String(config),
     options,
   }
@@ -138,7 +145,9 @@ export function parseConfigurationFile(text: string, path: string): GivenOptions
   for (const [key, value] of Object.entries(content)) {
     const name = optionNames.find((option) => option === key || fileKey(option) === key)
     if (name === undefined) {
-      throw new UsageError(`the configuration file ${path} has the unknown key '${key}'; thawd --help lists the options`)
+      throw new UsageError(
+        `the configuration file ${path} has the unknown key '${key}'; thawd --help lists the options`,
+      )
     }
     const where = `${key} in ${path}`
     const { commandLineOnly } = optionSpec(name)
@@ -165,7 +174,9 @@ function textsOf(name: OptionName, value: unknown, where: string): string[] {
   if (typeof value === 'string') return [value]
   if (typeof value === 'number') return [String(value)]
   if (repeated === true && Array.isArray(value) && value.every((item) => typeof item === 'string')) return value
-  throw new UsageError(`${where} must be a ${repeated === true ? 'text or a list of texts' : 'text or a number'}: ${shape}`)
+  throw new UsageError(
+    `${where} must be a ${repeated === true ? 'text or a list of texts' : 'text or a number'}: ${shape}`,
+  )
 }
 
 function checkedCount(name: OptionName, given: GivenOption): GivenOption {

@@ -44,13 +44,22 @@ export const optionSpecs = {
   },
   cache: { value: 'SIZE', summary: 'memory for the cache [256MiB]' },
   insecure: { summary: 'allow --listen beyond this machine, where anyone who reaches the port reads and writes' },
-  'connections-max': { value: 'N', summary: 'NBD connections at a time [1024]' },
-  'hydration-rate-default': { value: 'RATE', summary: 'how fast a restored disk hydrates unless told otherwise [100MiB/s]' },
+  'connections-max': { value: 'N', summary: 'NBD connections at a time [100]' },
+  'hydration-rate-default': {
+    value: 'RATE',
+    summary: 'how fast a restored disk hydrates unless told otherwise [100MiB/s]',
+  },
   'hydration-rate-total': { value: 'RATE', summary: 'how fast all of them hydrate together [unlimited]' },
   'chunk-bytes': { value: 'segments|leveldb', summary: 'where chunk bytes live [segments]' },
   compression: { value: 'lz4|none', summary: 'of chunks that shrink [lz4]' },
-  'inline-bytes-max': { value: 'SIZE', summary: 'stored chunks up to this size are copied into their LevelDB row [512]' },
-  'reserve-bytes': { value: 'SIZE', summary: 'background work leaves this much of the file system free [5 %, at least 1GiB]' },
+  'inline-bytes-max': {
+    value: 'SIZE',
+    summary: 'stored chunks up to this size are copied into their LevelDB row [512]',
+  },
+  'reserve-bytes': {
+    value: 'SIZE',
+    summary: 'background work leaves this much of the file system free [5 %, at least 1GiB]',
+  },
   'log-level': { value: 'LEVEL', summary: 'debug, info, notice, warning or error [info]' },
 } as const satisfies Record<string, OptionSpec>
 

@@ -1,7 +1,6 @@
 /** Where the data and the control socket are when nobody says: the places that systemd gives, then root's, then those of the person. */
 import { homedir } from 'node:os'
 import { join } from 'node:path'
-import { UsageError } from './usage-error.ts'
 
 export interface Surroundings {
   readonly environment: NodeJS.ProcessEnv
@@ -16,14 +15,13 @@ export function defaultDataDirectory({ environment, isRoot }: Surroundings): str
   return join(environment['XDG_DATA_HOME'] || join(environment['HOME'] || homedir(), '.local', 'share'), 'thaw')
 }
 
-/** `control.sock` in `$RUNTIME_DIRECTORY`, else `$XDG_RUNTIME_DIR/thaw`, else /run/thaw as root. */
-export function defaultControlPath({ environment, isRoot }: Surroundings): string {
+/** `control.sock` in `$RUNTIME_DIRECTORY`, else `$XDG_RUNTIME_DIR/thaw`, else /run/thaw as root; else there is no place for it. */
+export function defaultControlPath({ environment, isRoot }: Surroundings): string | null {
   const runtime = firstDirectory(environment['RUNTIME_DIRECTORY'])
   if (runtime !== null) return join(runtime, 'control.sock')
   const personal = environment['XDG_RUNTIME_DIR'] || null
   if (personal !== null) return join(personal, 'thaw', 'control.sock')
-  if (isRoot) return '/run/thaw/control.sock'
-  throw new UsageError('there is no place for the control socket, because $XDG_RUNTIME_DIR is not set; say --control PATH')
+  return isRoot ? '/run/thaw/control.sock' : null
 }
 
 /** systemd lists several directories with colons; the first is ours. */

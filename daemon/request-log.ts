@@ -4,17 +4,8 @@
  * first failure of an export and code is told at once and the others are
  * counted; slow requests are gathered into one line a second for each export.
  */
+import type { RequestReport } from '../protocol/observer.ts'
 import { errorCode, type Log } from './log.ts'
-
-/** A request as a connection reports it. */
-export interface LoggedRequest {
-  readonly exportName: string
-  /** `READ`, `WRITE`, ... */
-  readonly command: string
-  /** Bytes. */
-  readonly offset: number
-  readonly length: number
-}
 
 const tickMillis = 1000
 /** After the first line about a failure, further ones of the same export and code are counted for so long. */
@@ -31,7 +22,7 @@ export class RequestLog {
   readonly #log: Log
   readonly #now: () => number
   readonly #failures = new Map<string, Failures>()
-  readonly #slow = new Map<string, { count: number; longest: LoggedRequest; millis: number }>()
+  readonly #slow = new Map<string, { count: number; longest: RequestReport; millis: number }>()
   readonly #timer: NodeJS.Timeout
 
   constructor({ log, now = () => performance.now() }: { readonly log: Log; now?(): number }) {
@@ -41,7 +32,7 @@ export class RequestLog {
     this.#timer.unref()
   }
 
-  failed(request: LoggedRequest, error: Error): void {
+  failed(request: RequestReport, error: Error): void {
     const { exportName, command, offset, length } = request
     const key = `${exportName} ${errorCode(error) ?? error.name}`
     const failures = this.#failures.get(key)
@@ -54,7 +45,7 @@ export class RequestLog {
   }
 
   /** `millis`: from the request's arrival to the device's answer. */
-  slow(request: LoggedRequest, millis: number): void {
+  slow(request: RequestReport, millis: number): void {
     const slow = this.#slow.get(request.exportName)
     if (slow === undefined) {
       this.#slow.set(request.exportName, { count: 1, longest: request, millis })
