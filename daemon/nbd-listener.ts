@@ -77,10 +77,6 @@ export interface NbdListenerOptions {
   readonly handshakeMillisMax?: number
 }
 
-interface LiveClient extends NbdClient {
-  readonly socket: NbdSocket
-}
-
 export class NbdListener {
   readonly #exports: ExportTable
   readonly #events: NbdListenerEvents
@@ -88,7 +84,7 @@ export class NbdListener {
   readonly #handshakeMillisMax: number
   readonly #slabs = new SlabPool()
   readonly #servers = new Set<Server>()
-  readonly #clients = new Set<LiveClient>()
+  readonly #clients = new Map<NbdClient, NbdSocket>()
   /** Attached clients whose last request the device may still hold. */
   #attached = 0
   #idLast = 0
@@ -128,7 +124,7 @@ export class NbdListener {
 
   /** Who is connected, in the order in which they came. */
   clients(): Iterable<NbdClient> {
-    return this.#clients
+    return this.#clients.keys()
   }
 
   /**
@@ -143,16 +139,16 @@ export class NbdListener {
   async #stop(graceMillis: number): Promise<void> {
     for (const server of this.#servers) server.close()
     const empty = new Promise<void>((resolve) => (this.#emptied = resolve))
-    for (const { socket } of this.#clients) socket.connection.shutdown()
+    for (const socket of this.#clients.values()) socket.connection.shutdown()
     this.#checkEmpty()
     const negotiating = setTimeout(
       () => {
-        for (const { socket } of this.#clients) if (socket.connection.phase === 'negotiating') socket.destroy()
+        for (const socket of this.#clients.values()) if (socket.connection.phase === 'negotiating') socket.destroy()
       },
       Math.min(graceMillis, negotiatingGraceMillis),
     )
     const cutOff = setTimeout(() => {
-      for (const { socket } of this.#clients) socket.destroy()
+      for (const socket of this.#clients.values()) socket.destroy()
       this.#emptied!()
     }, graceMillis)
     await empty
@@ -206,18 +202,17 @@ export class NbdListener {
       failed: (error) => events.error?.(error),
     })
     const { connection } = nbdSocket
-    const client: LiveClient = {
+    const client: NbdClient = {
       id,
       address,
       listener: listener.name,
       since,
-      socket: nbdSocket,
       counters: connection.counters,
       get exportName() {
         return connection.exportName
       },
     }
-    this.#clients.add(client)
+    this.#clients.set(client, nbdSocket)
   }
 }
 
