@@ -26,6 +26,6 @@ export async function execute(request: ControlRequest, context: MethodContext): 
   const params = readParameters(request.params, method.fields)
   const result = await method.run(params, context)
   const line = method.logLine?.(params, result) ?? ''
-  if (line !== '') context.target.log.info(line)
+  if (line !== '') context.target.log.notice(line)
   return result
 }

@@ -17,8 +17,9 @@ export interface ControlTarget {
   readonly log: ControlLog
 }
 
-/** One line an event. Refusals are `info`, faults of ours are `error`. Names and numbers, never data. */
+/** One line an event: what was changed is `notice`, refusals are `info`, faults of ours are `error`. Names and numbers, never data. */
 export interface ControlLog {
   info(message: string): void
+  notice(message: string): void
   error(message: string): void
 }

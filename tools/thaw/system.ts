@@ -1,0 +1,112 @@
+/**
+ * What `attach` and `detach` need of the machine: files under /proc, /sys and
+ * /dev, other programs, and time. Tests give a directory that looks like a
+ * machine and a runner that plays nbd-client.
+ */
+import { execFile } from 'node:child_process'
+import { accessSync, constants, readdirSync, readFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+
+export interface Finished {
+  /** Null when it was ended by a signal. */
+  readonly status: number | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+export interface System {
+  /** The effective user; 0 is root. */
+  readonly uid: number
+  /** Directories where programs may be. */
+  readonly programDirectories: readonly string[]
+  /** The text of a file, or null when it is not there (any more). */
+  read(path: string): string | null
+  /** The names in a directory; none when it is not there. */
+  list(path: string): string[]
+  isExecutable(path: string): boolean
+  /** Runs a program without a shell. */
+  run(file: string, args: readonly string[]): Promise<Finished>
+  /** Sends SIGTERM; a process that is gone already is as good. */
+  terminate(pid: number): void
+  sleep(millis: number): Promise<void>
+  /** Runs `work` while no other process on this machine runs work under that name. */
+  exclusively<T>(name: string, work: () => Promise<T>): Promise<T>
+}
+
+/** The machine itself. */
+export function realSystem(): System {
+  return {
+    uid: process.geteuid?.() ?? -1,
+    programDirectories: [
+      ...new Set([...(process.env['PATH'] ?? '').split(':').filter(each => each.startsWith('/')), '/usr/local/sbin', '/usr/sbin', '/sbin']),
+    ],
+    ...filesUnder('/'),
+    run: (file, args) =>
+      new Promise((resolve, reject) => {
+        execFile(file, args, { timeout: runMillisMax }, (error, stdout, stderr) => {
+          const code = error === null ? 0 : error.code
+          if (typeof code === 'string') reject(error)
+          else resolve({ status: code ?? null, stdout, stderr })
+        })
+      }),
+    terminate: pid => {
+      try {
+        process.kill(pid, 'SIGTERM')
+      } catch {
+        // Gone already.
+      }
+    },
+    sleep: millis => new Promise(resolve => setTimeout(resolve, millis)),
+    exclusively,
+  }
+}
+
+/** nbd-client goes into the background once it is connected; one that has not by then hangs. */
+const runMillisMax = 60_000
+
+/** The files of a machine whose root directory is `root`. */
+export function filesUnder(root: string): Pick<System, 'read' | 'list' | 'isExecutable'> {
+  return {
+    read: path => {
+      try {
+        return readFileSync(join(root, path), 'utf8')
+      } catch {
+        return null
+      }
+    },
+    list: path => {
+      try {
+        return readdirSync(join(root, path))
+      } catch {
+        return []
+      }
+    },
+    isExecutable: path => {
+      try {
+        accessSync(join(root, path), constants.X_OK)
+        return true
+      } catch {
+        return false
+      }
+    },
+  }
+}
+
+/** A name in the abstract namespace of unix sockets: only one process can have it, and it is free again when that one ends, however it ends. */
+async function exclusively<T>(name: string, work: () => Promise<T>): Promise<T> {
+  const server = createServer()
+  for (;;) {
+    const taken = await new Promise<boolean>((resolve, reject) => {
+      server.once('error', (error: NodeJS.ErrnoException) => (error.code === 'EADDRINUSE' ? resolve(true) : reject(error)))
+      server.listen(`\0${name}`, () => resolve(false))
+    })
+    if (!taken) break
+    await new Promise(resolve => setTimeout(resolve, 100))
+  }
+  try {
+    return await work()
+  } finally {
+    server.close()
+  }
+}
