@@ -130,7 +130,7 @@ export class Daemon {
           sockets.nbd.map(({ address }) => (address.kind === 'tcp' ? { ...address, tls: 'off' } : address)),
         warnings: () => events.warnings,
         onStoreEvent: (listener) => events.listen(listener),
-        log: { info: (message) => log.notice(message), error: (message) => log.error(message) },
+        log,
       })
       for (const socket of sockets.control) socket.serve((client) => control.accept(client))
       for (const socket of sockets.nbd) socket.serve((client, listener) => nbd.accept(client, listener))

@@ -127,7 +127,8 @@ export class ControlClient implements AsyncDisposable {
 
   #take({ id, method, params, result, error }: Message): void {
     if (method !== undefined) {
-      for (const listener of [...this.#listeners]) listener(method as NotificationName, params as ControlNotifications[NotificationName])
+      for (const listener of [...this.#listeners])
+        listener(method as NotificationName, params as ControlNotifications[NotificationName])
       return
     }
     const pending = this.#pending.get(id ?? null)

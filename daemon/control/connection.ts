@@ -44,9 +44,10 @@ export class ControlConnection implements Correspondent {
       this.#wakeUp()
       for (const end of [...this.#subscriptions.values()]) end()
     })
-    this.#ended = new Promise(resolve => socket.once('close', () => resolve()))
+    this.#ended = new Promise((resolve) => socket.once('close', () => resolve()))
     this.#converse().catch((error: unknown) => {
-      if (!socket.destroyed) target.log.error(`control connection: ${error instanceof Error ? error.message : String(error)}`)
+      if (!socket.destroyed)
+        target.log.error(`control connection: ${error instanceof Error ? error.message : String(error)}`)
       socket.destroy()
     })
   }
@@ -134,7 +135,9 @@ export class ControlConnection implements Correspondent {
     } catch (error) {
       const object = errorObject(error)
       if (object.data.code === 'INTERNAL_ERROR') {
-        this.#target.log.error(`${method.slice(0, 64)}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`)
+        this.#target.log.error(
+          `${method.slice(0, 64)}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
+        )
       } else if (!this.#socket.destroyed) {
         this.#target.log.info(`${method.slice(0, 64)} refused: ${object.data.code}: ${object.message}`)
       }
@@ -144,7 +147,7 @@ export class ControlConnection implements Correspondent {
 
   /** Something changed that somebody here may wait for; only one ever does. */
   #woken(): Promise<void> {
-    return new Promise(resolve => (this.#wakeUp = resolve))
+    return new Promise((resolve) => (this.#wakeUp = resolve))
   }
 
   #answer(id: RequestId, outcome: { result: unknown } | { error: unknown }): void {

@@ -5,13 +5,7 @@ import type { Methods } from './method.ts'
 import { bytes, flag, oneOf, optional, text, textOrNull } from './parameters.ts'
 
 type DiskMethod =
-  | 'disk.create'
-  | 'disk.list'
-  | 'disk.show'
-  | 'disk.rename'
-  | 'disk.resize'
-  | 'disk.delete'
-  | 'disk.default'
+  'disk.create' | 'disk.list' | 'disk.show' | 'disk.rename' | 'disk.resize' | 'disk.delete' | 'disk.default'
 
 export const diskMethods: Methods<DiskMethod> = {
   'disk.create': {
@@ -30,7 +24,7 @@ export const diskMethods: Methods<DiskMethod> = {
     run: ({ name }, { target }) => ({
       disk: target.store.disk(name),
       snapshots: target.store.snapshots(name),
-      clients: target.clients().filter(client => client.disk === name),
+      clients: target.clients().filter((client) => client.disk === name),
     }),
   },
 
@@ -54,7 +48,11 @@ export const diskMethods: Methods<DiskMethod> = {
     run: async ({ name, sizeBytes, online = false }, { target }) => {
       target.store.disk(name)
       if (!online) {
-        refuseWhileDiskAttached(target, name, 'detach it first, or resize online: clients then see the new size once they reconnect')
+        refuseWhileDiskAttached(
+          target,
+          name,
+          'detach it first, or resize online: clients then see the new size once they reconnect',
+        )
       }
       const disk = await target.store.resizeDisk(name, sizeBytes)
       return { disk, reconnect: clientsOfDisk(target, name) }

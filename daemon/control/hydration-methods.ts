@@ -51,10 +51,16 @@ export const hydrationMethods: Methods<HydrationMethod> = {
     run: ({ disk: name }, { target, progress, connection }) => {
       const disk = target.store.disk(name)
       if (disk.linked) {
-        throw new StoreError('NOT_HYDRATING', `disk '${name}' is linked to ${disk.origin ?? 'its snapshot'}: it reads through it for good and copies nothing`)
+        throw new StoreError(
+          'NOT_HYDRATING',
+          `disk '${name}' is linked to ${disk.origin ?? 'its snapshot'}: it reads through it for good and copies nothing`,
+        )
       }
       if (connection.subscriptionCount >= subscriptionsMax) {
-        throw new ControlError('TOO_MANY_SUBSCRIPTIONS', `this connection has ${subscriptionsMax} subscriptions already: end one, or open another connection`)
+        throw new ControlError(
+          'TOO_MANY_SUBSCRIPTIONS',
+          `this connection has ${subscriptionsMax} subscriptions already: end one, or open another connection`,
+        )
       }
       return { subscription: progress.subscribe(disk, connection), hydration: disk.hydration }
     },

@@ -7,7 +7,10 @@ export const tooLong = Symbol('a line that is too long')
  * piece of the source. What follows the last `\n` when the source ends is a
  * line too, unless it is empty.
  */
-export async function* linesOf(source: AsyncIterable<Buffer>, bytesMax: number): AsyncGenerator<Buffer | typeof tooLong> {
+export async function* linesOf(
+  source: AsyncIterable<Buffer>,
+  bytesMax: number,
+): AsyncGenerator<Buffer | typeof tooLong> {
   let held: Buffer[] = []
   let heldBytes = 0
   for await (const piece of source) {

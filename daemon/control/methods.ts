@@ -19,7 +19,10 @@ const methods: Methods<ControlMethod> = {
 /** Executes one request: looks the method up, reads the parameters, runs it, logs what it changed. Throws what `errorObject` understands. */
 export async function execute(request: ControlRequest, context: MethodContext): Promise<ResultOf<ControlMethod>> {
   if (!Object.hasOwn(methods, request.method)) {
-    throw new ControlError('METHOD_NOT_FOUND', `there is no method '${request.method.slice(0, 64)}'; daemon/CONTROL.md lists them`)
+    throw new ControlError(
+      'METHOD_NOT_FOUND',
+      `there is no method '${request.method.slice(0, 64)}'; daemon/CONTROL.md lists them`,
+    )
   }
   // The table ties each method to its own types; which one this is only shows at run time.
   const method = methods[request.method as ControlMethod] as unknown as Method<'clients'>

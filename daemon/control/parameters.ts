@@ -13,7 +13,9 @@ export interface Field<T, Optional extends boolean = boolean> {
 }
 
 /** The fields of a method's parameters: an optional one is required to be declared so. */
-export type Fields<P> = { readonly [K in keyof P]-?: Field<P[K], Record<never, never> extends Pick<P, K> ? true : false> }
+export type Fields<P> = {
+  readonly [K in keyof P]-?: Field<P[K], Record<never, never> extends Pick<P, K> ? true : false>
+}
 
 /** Reads parameters strictly. Throws ControlError PARAMETERS_INVALID naming the parameter. */
 export function readParameters<P>(params: Readonly<Record<string, unknown>>, fields: Fields<P>, within = ''): P {
@@ -62,15 +64,21 @@ export const number = required((value, name): number => {
 /** Bytes a second or null. 0 is refused with RATE_INVALID: elsewhere it means unlimited. */
 export const rate = required((value, name): Rate => {
   if (value === null) return null
-  if (!isWholeNumber(value)) throw invalid(name, `'${name}' must be a whole number of bytes a second, or null for unlimited`)
-  if (value === 0) throw new QuantityError('RATE_INVALID', `'${name}' must not be 0: use null for unlimited, or hydration.pause to stop copying`)
+  if (!isWholeNumber(value))
+    throw invalid(name, `'${name}' must be a whole number of bytes a second, or null for unlimited`)
+  if (value === 0)
+    throw new QuantityError(
+      'RATE_INVALID',
+      `'${name}' must not be 0: use null for unlimited, or hydration.pause to stop copying`,
+    )
   return value
 })
 
 export function oneOf<const T extends string>(...choices: readonly T[]): Field<T, false> {
   return required((value, name): T => {
-    const choice = choices.find(each => each === value)
-    if (choice === undefined) throw invalid(name, `'${name}' must be ${choices.map(each => `"${each}"`).join(' or ')}`)
+    const choice = choices.find((each) => each === value)
+    if (choice === undefined)
+      throw invalid(name, `'${name}' must be ${choices.map((each) => `"${each}"`).join(' or ')}`)
     return choice
   })
 }
@@ -85,7 +93,8 @@ export function objectOf<P>(fields: Fields<P>): Field<P, false> {
 /** At least one. */
 export function listOf<T>(field: Field<T>): Field<readonly T[], false> {
   return required((value, name): readonly T[] => {
-    if (!Array.isArray(value) || value.length === 0) throw invalid(name, `'${name}' must be a list with something in it`)
+    if (!Array.isArray(value) || value.length === 0)
+      throw invalid(name, `'${name}' must be a list with something in it`)
     return value.map((each: unknown, index) => field.read(each, `${name}[${index}]`))
   })
 }

@@ -52,7 +52,7 @@ export class ProgressFeed {
 
   #tellAll(only?: string): void {
     if (this.#subscriptions.size === 0) return
-    const disks = new Map(this.#store.disks().map(disk => [disk.id, disk]))
+    const disks = new Map(this.#store.disks().map((disk) => [disk.id, disk]))
     for (const subscription of [...this.#subscriptions]) {
       const disk = disks.get(subscription.diskId)
       if (only !== undefined && only !== (disk?.name ?? subscription.disk)) continue

@@ -29,7 +29,10 @@ export function parseRequest(line: Buffer): ControlRequest {
   try {
     value = JSON.parse(decoder.decode(line))
   } catch {
-    throw new RequestRefused(null, new ControlError('REQUEST_NOT_JSON', 'this line is not JSON: send one JSON-RPC 2.0 object a line'))
+    throw new RequestRefused(
+      null,
+      new ControlError('REQUEST_NOT_JSON', 'this line is not JSON: send one JSON-RPC 2.0 object a line'),
+    )
   }
   if (Array.isArray(value)) throw refused(null, 'batches are not understood: send one object a line')
   if (!isObject(value)) throw refused(null, 'a request is an object: {"jsonrpc":"2.0","id":1,"method":"status"}')
@@ -39,10 +42,14 @@ export function parseRequest(line: Buffer): ControlRequest {
   const answerTo = id ?? null
   if (value['jsonrpc'] !== '2.0') throw refused(answerTo, `'jsonrpc' must be "2.0"`)
   if (typeof method !== 'string') throw refused(answerTo, "'method' must be a string")
-  const unknown = Object.keys(value).find(key => !members.has(key))
-  if (unknown !== undefined) throw refused(answerTo, `unknown member '${unknown.slice(0, 64)}': parameters belong into 'params'`)
+  const unknown = Object.keys(value).find((key) => !members.has(key))
+  if (unknown !== undefined)
+    throw refused(answerTo, `unknown member '${unknown.slice(0, 64)}': parameters belong into 'params'`)
   if (!isObject(params)) {
-    throw new RequestRefused(answerTo, new ControlError('PARAMETERS_INVALID', "'params' must be an object: parameters go by name"))
+    throw new RequestRefused(
+      answerTo,
+      new ControlError('PARAMETERS_INVALID', "'params' must be an object: parameters go by name"),
+    )
   }
   return { id, method, params }
 }

@@ -22,7 +22,7 @@ export class ControlServer {
   constructor(target: ControlTarget, options: { progressIntervalMillis?: number } = {}) {
     this.#target = target
     this.#progress = new ProgressFeed(target.store, options.progressIntervalMillis)
-    this.#unlisten = target.onStoreEvent(event => {
+    this.#unlisten = target.onStoreEvent((event) => {
       if (event.type === 'hydration-state' || event.type === 'hydration-finished') this.#progress.changed(event.disk)
     })
   }
@@ -30,7 +30,11 @@ export class ControlServer {
   accept(socket: Socket): void {
     if (this.#stopping || this.#connections.size >= connectionsMax) {
       socket.on('error', () => {})
-      const error = new ControlError('TOO_MANY_CONNECTIONS', `${connectionsMax} programs are connected already: close some`, { connectionsMax })
+      const error = new ControlError(
+        'TOO_MANY_CONNECTIONS',
+        `${connectionsMax} programs are connected already: close some`,
+        { connectionsMax },
+      )
       if (!this.#stopping) socket.write(`${JSON.stringify({ jsonrpc: '2.0', id: null, error: errorObject(error) })}\n`)
       return hangUp(socket)
     }
@@ -44,6 +48,6 @@ export class ControlServer {
     this.#stopping = true
     this.#unlisten()
     this.#progress.close()
-    await Promise.all([...this.#connections].map(connection => connection.stop()))
+    await Promise.all([...this.#connections].map((connection) => connection.stop()))
   }
 }

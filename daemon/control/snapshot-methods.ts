@@ -54,17 +54,26 @@ export const snapshotMethods: Methods<SnapshotMethod> = {
       return { deleted: snapshots.map(({ disk, snapshot }) => `${disk}@${snapshot}`) }
     },
     logLine: (_, { deleted }) =>
-      deleted.length === 1 ? `snapshot ${deleted[0]} deleted` : `${deleted.length} snapshots deleted, the first ${deleted[0]}`,
+      deleted.length === 1
+        ? `snapshot ${deleted[0]} deleted`
+        : `${deleted.length} snapshots deleted, the first ${deleted[0]}`,
   },
 
   'snapshot.diff': {
-    fields: { from: snapshotName, to: objectOf<{ disk: string; snapshot?: string }>({ disk: text, snapshot: optional(text) }) },
+    fields: {
+      from: snapshotName,
+      to: objectOf<{ disk: string; snapshot?: string }>({ disk: text, snapshot: optional(text) }),
+    },
     run: async ({ from, to }, { target, connection, requestId }) => {
       const { store } = target
       if (from.disk !== to.disk) {
-        throw new StoreError('ARGUMENT_INVALID', `'${from.disk}' and '${to.disk}' are two disks: a diff compares what one disk held at two times`)
+        throw new StoreError(
+          'ARGUMENT_INVALID',
+          `'${from.disk}' and '${to.disk}' are two disks: a diff compares what one disk held at two times`,
+        )
       }
-      const { sizeBytes } = to.snapshot === undefined ? store.disk(to.disk) : store.snapshot({ disk: to.disk, snapshot: to.snapshot })
+      const { sizeBytes } =
+        to.snapshot === undefined ? store.disk(to.disk) : store.snapshot({ disk: to.disk, snapshot: to.snapshot })
       let extentCount = 0
       let changedBytes = 0
       let extents: DiffExtent[] = []
@@ -73,7 +82,10 @@ export const snapshotMethods: Methods<SnapshotMethod> = {
         extents = []
         await connection.drained()
       }
-      for await (const extent of store.diff(from, to.snapshot === undefined ? null : { disk: to.disk, snapshot: to.snapshot })) {
+      for await (const extent of store.diff(
+        from,
+        to.snapshot === undefined ? null : { disk: to.disk, snapshot: to.snapshot },
+      )) {
         extentCount += 1
         changedBytes += extent.length
         if (extents.push(extent) === extentsMax) await send()

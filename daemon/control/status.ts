@@ -4,7 +4,8 @@ import type { DaemonStatus, ListenerInfo } from './wire.ts'
 /** All that is worth a look, in one answer. */
 export async function daemonStatus(target: ControlTarget): Promise<DaemonStatus> {
   const { store } = target
-  const { dataDirectory, storeId, formatVersion, states, space, cacheBytes, dirtyBytes, counters, warnings } = await store.status()
+  const { dataDirectory, storeId, formatVersion, states, space, cacheBytes, dirtyBytes, counters, warnings } =
+    await store.status()
   const listeners = target.listeners()
   return {
     version: target.version,

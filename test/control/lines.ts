@@ -11,11 +11,11 @@ async function collect(source: AsyncIterable<Buffer>, bytesMax: number): Promise
   return lines
 }
 
-t.test('wherever the stream is cut, the lines are the same', async t => {
+t.test('wherever the stream is cut, the lines are the same', async (t) => {
   const stream = Buffer.from('one\n\ntwö\r\n\r\n{"three":3}\nlast')
   const expected = ['one', '', 'twö', '', '{"three":3}', 'last']
   t.same(await collect(pieces(stream), 100), expected, 'in one piece')
-  t.same(await collect(pieces(...[...stream].map(byte => Buffer.from([byte]))), 100), expected, 'byte by byte')
+  t.same(await collect(pieces(...[...stream].map((byte) => Buffer.from([byte]))), 100), expected, 'byte by byte')
   for (let first = 0; first <= stream.length; first++) {
     for (let second = first; second <= stream.length; second++) {
       const parts = [stream.subarray(0, first), stream.subarray(first, second), stream.subarray(second)]
@@ -25,7 +25,7 @@ t.test('wherever the stream is cut, the lines are the same', async t => {
   }
 })
 
-t.test('a line may be exactly as long as allowed', async t => {
+t.test('a line may be exactly as long as allowed', async (t) => {
   for (const cut of [0, 3, 5, 6, 7]) {
     for (const [text, expected] of [
       ['12345\nnext\n', ['12345', 'next']],
@@ -36,12 +36,16 @@ t.test('a line may be exactly as long as allowed', async t => {
       ['123456\r\n', [tooLong]],
     ] as const) {
       const stream = Buffer.from(text)
-      t.same(await collect(pieces(stream.subarray(0, cut), stream.subarray(cut)), 5), expected, `${JSON.stringify(text)} cut at ${cut}`)
+      t.same(
+        await collect(pieces(stream.subarray(0, cut), stream.subarray(cut)), 5),
+        expected,
+        `${JSON.stringify(text)} cut at ${cut}`,
+      )
     }
   }
 })
 
-t.test('a line without an end is given up as soon as it is too long', async t => {
+t.test('a line without an end is given up as soon as it is too long', async (t) => {
   let given = 0
   const endless = (async function* (): AsyncGenerator<Buffer> {
     for (;;) {
@@ -53,7 +57,7 @@ t.test('a line without an end is given up as soon as it is too long', async t =>
   t.equal(given, 11)
 })
 
-t.test('no lines at all', async t => {
+t.test('no lines at all', async (t) => {
   t.same(await collect(pieces(), 5), [])
   t.same(await collect(pieces(Buffer.from('\n')), 5), [''])
 })

@@ -9,21 +9,29 @@ async function daemonWithDisk(): Promise<ControlDaemon> {
   return daemon
 }
 
-t.test('disks from beginning to end', async t => {
+t.test('disks from beginning to end', async (t) => {
   await using daemon = await ControlDaemon.start()
   using client = daemon.raw()
   const created = await client.call('disk.create', { name: 'web0', sizeBytes: GiB, chunkBytes: 16384 })
   t.match(created, { result: { disk: { name: 'web0', sizeBytes: GiB, chunkBytes: 16384 } } })
-  t.match(await client.call('disk.create', { name: 'web0', sizeBytes: GiB }), { error: { code: -32000, data: { code: 'DISK_EXISTS' } } })
+  t.match(await client.call('disk.create', { name: 'web0', sizeBytes: GiB }), {
+    error: { code: -32000, data: { code: 'DISK_EXISTS' } },
+  })
   t.match(await client.call('disk.list'), { result: { disks: [{ name: 'web0' }] } })
-  t.match(await client.call('disk.resize', { name: 'web0', sizeBytes: 2 * GiB }), { result: { disk: { sizeBytes: 2 * GiB }, reconnect: [] } })
+  t.match(await client.call('disk.resize', { name: 'web0', sizeBytes: 2 * GiB }), {
+    result: { disk: { sizeBytes: 2 * GiB }, reconnect: [] },
+  })
   t.match(await client.call('disk.default', {}), { result: { default: null } })
   t.match(await client.call('disk.default', { name: 'web0' }), { result: { default: 'web0' } })
   t.match(await client.call('disk.default', { name: null }), { result: { default: null } })
   t.match(await client.call('disk.rename', { name: 'web0', newName: 'web1' }), { result: { disk: { name: 'web1' } } })
-  t.match(await client.call('disk.show', { name: 'web1' }), { result: { disk: { name: 'web1' }, snapshots: [], clients: [] } })
+  t.match(await client.call('disk.show', { name: 'web1' }), {
+    result: { disk: { name: 'web1' }, snapshots: [], clients: [] },
+  })
   t.match(await client.call('disk.delete', { name: 'web1' }), { result: { deleted: ['web1'] } })
-  t.match(await client.call('disk.show', { name: 'web1' }), { error: { data: { code: 'DISK_NOT_FOUND', details: { disk: 'web1' } } } })
+  t.match(await client.call('disk.show', { name: 'web1' }), {
+    error: { data: { code: 'DISK_NOT_FOUND', details: { disk: 'web1' } } },
+  })
   t.same(daemon.logged, [
     'disk web0 created, 1GiB',
     "disk.create refused: DISK_EXISTS: there is a disk 'web0' already",
@@ -36,18 +44,29 @@ t.test('disks from beginning to end', async t => {
   ])
 })
 
-t.test('snapshots from beginning to end', async t => {
+t.test('snapshots from beginning to end', async (t) => {
   await using daemon = await daemonWithDisk()
   using client = daemon.raw()
-  t.match(await client.call('snapshot.create', { disk: 'web0', snapshot: 'mon' }), { result: { snapshot: { disk: 'web0', name: 'mon' } } })
+  t.match(await client.call('snapshot.create', { disk: 'web0', snapshot: 'mon' }), {
+    result: { snapshot: { disk: 'web0', name: 'mon' } },
+  })
   t.match(await client.call('snapshot.create', { disk: 'web0' }), { result: { snapshot: { name: /^2026/ } } })
   t.match(await client.call('snapshot.list'), { result: { snapshots: [{ name: 'mon' }, {}] } })
   t.match(await client.call('snapshot.list', { disk: 'none' }), { error: { data: { code: 'DISK_NOT_FOUND' } } })
-  t.match(await client.call('snapshot.rename', { disk: 'web0', snapshot: 'mon', newName: 'tue' }), { result: { snapshot: { name: 'tue' } } })
-  t.match(await client.call('snapshot.show', { disk: 'web0', snapshot: 'tue' }), { result: { snapshot: { name: 'tue' }, clients: [] } })
+  t.match(await client.call('snapshot.rename', { disk: 'web0', snapshot: 'mon', newName: 'tue' }), {
+    result: { snapshot: { name: 'tue' } },
+  })
+  t.match(await client.call('snapshot.show', { disk: 'web0', snapshot: 'tue' }), {
+    result: { snapshot: { name: 'tue' }, clients: [] },
+  })
   t.match(await client.call('disk.delete', { name: 'web0' }), { error: { data: { code: 'DISK_HAS_SNAPSHOTS' } } })
-  const both = [{ disk: 'web0', snapshot: 'tue' }, { disk: 'web0', snapshot: 'none' }]
-  t.match(await client.call('snapshot.delete', { snapshots: both }), { error: { data: { code: 'SNAPSHOT_NOT_FOUND' } } })
+  const both = [
+    { disk: 'web0', snapshot: 'tue' },
+    { disk: 'web0', snapshot: 'none' },
+  ]
+  t.match(await client.call('snapshot.delete', { snapshots: both }), {
+    error: { data: { code: 'SNAPSHOT_NOT_FOUND' } },
+  })
   t.match(await client.call('snapshot.delete', { snapshots: both.slice(0, 1) }), { result: { deleted: ['web0@tue'] } })
   t.match(await client.call('disk.delete', { name: 'web0', snapshots: 'delete' }), {
     result: { deleted: ['web0', 'web0@2026-11-20T100000Z'] },
@@ -55,7 +74,7 @@ t.test('snapshots from beginning to end', async t => {
   t.equal(daemon.store.snapshotList.length, 0)
 })
 
-t.test('restore says what it will take at most and what is free', async t => {
+t.test('restore says what it will take at most and what is free', async (t) => {
   await using daemon = await daemonWithDisk()
   using client = daemon.raw()
   await daemon.store.createSnapshot('web0', 'mon')
@@ -81,12 +100,17 @@ t.test('restore says what it will take at most and what is free', async t => {
   ])
 })
 
-t.test('what a client has attached is not deleted, renamed or resized under it', async t => {
+t.test('what a client has attached is not deleted, renamed or resized under it', async (t) => {
   await using daemon = await daemonWithDisk()
   using client = daemon.raw()
   await daemon.store.createSnapshot('web0', 'mon')
   for (let i = 0; i < 5; i++) daemon.attach('web0')
-  const inUse = { error: { message: /127\.0\.0\.1:40001, .*:40002, .*:40003 and 2 more/, data: { code: 'DISK_IN_USE', details: { disk: 'web0', clients: { length: 5 } } } } }
+  const inUse = {
+    error: {
+      message: /127\.0\.0\.1:40001, .*:40002, .*:40003 and 2 more/,
+      data: { code: 'DISK_IN_USE', details: { disk: 'web0', clients: { length: 5 } } },
+    },
+  }
   t.match(await client.call('disk.delete', { name: 'web0' }), inUse)
   t.match(await client.call('disk.delete', { name: 'web0', snapshots: 'keep' }), inUse)
   t.match(await client.call('disk.rename', { name: 'web0', newName: 'x' }), inUse)
@@ -94,17 +118,26 @@ t.test('what a client has attached is not deleted, renamed or resized under it',
   t.match(await client.call('disk.delete', { name: 'none' }), { error: { data: { code: 'DISK_NOT_FOUND' } } })
   const online = await client.call('disk.resize', { name: 'web0', sizeBytes: 2 * GiB, online: true })
   t.match(online, { result: { disk: { sizeBytes: 2 * GiB }, reconnect: { length: 5 } } })
-  t.match(await client.call('snapshot.delete', { snapshots: [{ disk: 'web0', snapshot: 'mon' }] }), { result: {} }, 'the snapshot is free')
+  t.match(
+    await client.call('snapshot.delete', { snapshots: [{ disk: 'web0', snapshot: 'mon' }] }),
+    { result: {} },
+    'the snapshot is free',
+  )
 })
 
-t.test('nor is a snapshot', async t => {
+t.test('nor is a snapshot', async (t) => {
   await using daemon = await daemonWithDisk()
   using client = daemon.raw()
   await daemon.store.createSnapshot('web0', 'mon')
   await daemon.store.createSnapshot('web0', 'tue')
   daemon.attach('web0', 'tue')
-  const snapshots = [{ disk: 'web0', snapshot: 'mon' }, { disk: 'web0', snapshot: 'tue' }]
-  const inUse = { error: { data: { code: 'SNAPSHOT_IN_USE', details: { snapshot: 'tue', clients: [{ export: 'web0@tue' }] } } } }
+  const snapshots = [
+    { disk: 'web0', snapshot: 'mon' },
+    { disk: 'web0', snapshot: 'tue' },
+  ]
+  const inUse = {
+    error: { data: { code: 'SNAPSHOT_IN_USE', details: { snapshot: 'tue', clients: [{ export: 'web0@tue' }] } } },
+  }
   t.match(await client.call('snapshot.delete', { snapshots }), inUse)
   t.equal(daemon.store.snapshotList.length, 2, 'none was deleted')
   t.match(await client.call('snapshot.rename', { ...snapshots[1], newName: 'x' }), inUse)
@@ -117,7 +150,7 @@ t.test('nor is a snapshot', async t => {
   })
 })
 
-t.test('a diff comes in pieces before its answer', async t => {
+t.test('a diff comes in pieces before its answer', async (t) => {
   await using daemon = await daemonWithDisk()
   const { store } = daemon
   using client = daemon.raw()
@@ -130,17 +163,19 @@ t.test('a diff comes in pieces before its answer', async t => {
   const second = await client.next()
   t.same([...first.params.extents, ...second.params.extents], store.extents)
   t.match(await client.next(), { id: 'd', result: { extentCount: 1500, changedBytes: 1500 * 4096, sizeBytes: GiB } })
-  t.match(await client.call('snapshot.diff', { from, to: { disk: 'web1' } }), { error: { data: { code: 'ARGUMENT_INVALID' } } })
+  t.match(await client.call('snapshot.diff', { from, to: { disk: 'web1' } }), {
+    error: { data: { code: 'ARGUMENT_INVALID' } },
+  })
 })
 
-t.test('a diff waits for a client that does not read, and ends when that one goes', async t => {
+t.test('a diff waits for a client that does not read, and ends when that one goes', async (t) => {
   await using daemon = await daemonWithDisk()
   const { store } = daemon
   using client = daemon.raw()
   await store.createSnapshot('web0', 'mon')
   let given = 0
   let ended = (): void => {}
-  const end = new Promise<void>(resolve => (ended = resolve))
+  const end = new Promise<void>((resolve) => (ended = resolve))
   store.diff = async function* () {
     try {
       for (;;) yield { offset: given++ * 8192, length: 4096 }
@@ -149,10 +184,15 @@ t.test('a diff waits for a client that does not read, and ends when that one goe
     }
   }
   client.socket.pause()
-  client.send({ jsonrpc: '2.0', id: 1, method: 'snapshot.diff', params: { from: { disk: 'web0', snapshot: 'mon' }, to: { disk: 'web0' } } })
+  client.send({
+    jsonrpc: '2.0',
+    id: 1,
+    method: 'snapshot.diff',
+    params: { from: { disk: 'web0', snapshot: 'mon' }, to: { disk: 'web0' } },
+  })
   // It goes on until the socket and the unsent bytes are full, and then stands still while others are served.
   using other = daemon.raw()
-  for (let before = -1; given === 0 || before !== given; ) {
+  for (let before = -1; given === 0 || before !== given;) {
     before = given
     for (let i = 0; i < 20; i++) await other.call('clients')
   }
@@ -162,7 +202,7 @@ t.test('a diff waits for a client that does not read, and ends when that one goe
   t.pass('ended')
 })
 
-t.test('status has everything, and warns of a listener without TLS', async t => {
+t.test('status has everything, and warns of a listener without TLS', async (t) => {
   await using daemon = await daemonWithDisk()
   using client = daemon.raw()
   await daemon.store.createSnapshot('web0', 'mon')

@@ -11,7 +11,7 @@ async function daemonWithCopy(progressIntervalMillis?: number): Promise<ControlD
   return daemon
 }
 
-t.test('progress on change, then the end', async t => {
+t.test('progress on change, then the end', async (t) => {
   await using daemon = await daemonWithCopy()
   const { store } = daemon
   using client = daemon.raw()
@@ -35,14 +35,17 @@ t.test('progress on change, then the end', async t => {
 
   store.setProgress('copy1', null)
   store.emit({ type: 'hydration-finished', disk: 'copy1', origin: 'web0@mon' })
-  t.match(await client.next(), { method: 'hydration.end', params: { subscription: 1, disk: 'copy1', outcome: 'complete' } })
+  t.match(await client.next(), {
+    method: 'hydration.end',
+    params: { subscription: 1, disk: 'copy1', outcome: 'complete' },
+  })
 
   // Over: nothing more comes but answers.
   store.emit({ type: 'hydration-finished', disk: 'copy1', origin: 'web0@mon' })
   t.match(await client.call('clients'), { id: 1 })
 })
 
-t.test('progress comes by itself as well', async t => {
+t.test('progress comes by itself as well', async (t) => {
   await using daemon = await daemonWithCopy(1)
   using client = daemon.raw()
   await client.call('hydration.subscribe', { disk: 'copy0' })
@@ -54,17 +57,20 @@ t.test('progress comes by itself as well', async t => {
   t.match(last, { method: 'hydration.end', params: { outcome: 'complete' } })
 })
 
-t.test('a disk that stands alone is complete at once, a linked one is refused', async t => {
+t.test('a disk that stands alone is complete at once, a linked one is refused', async (t) => {
   await using daemon = await daemonWithCopy()
   using client = daemon.raw()
   t.match(await client.call('hydration.subscribe', { disk: 'web0' }), { result: { subscription: 1, hydration: null } })
-  t.match(await client.next(), { method: 'hydration.end', params: { subscription: 1, disk: 'web0', outcome: 'complete' } })
+  t.match(await client.next(), {
+    method: 'hydration.end',
+    params: { subscription: 1, disk: 'web0', outcome: 'complete' },
+  })
   await daemon.store.restore({ disk: 'web0', snapshot: 'mon' }, { name: 'linked0', linked: true })
   t.match(await client.call('hydration.subscribe', { disk: 'linked0' }), { error: { data: { code: 'NOT_HYDRATING' } } })
   t.match(await client.call('hydration.subscribe', { disk: 'none' }), { error: { data: { code: 'DISK_NOT_FOUND' } } })
 })
 
-t.test('the disk is deleted', async t => {
+t.test('the disk is deleted', async (t) => {
   await using daemon = await daemonWithCopy()
   using client = daemon.raw()
   await client.call('hydration.subscribe', { disk: 'copy0' })
@@ -73,7 +79,7 @@ t.test('the disk is deleted', async t => {
   t.match(await client.next(), { method: 'hydration.end', params: { disk: 'copy0', outcome: 'deleted' } })
 })
 
-t.test('the daemon stops', async t => {
+t.test('the daemon stops', async (t) => {
   await using daemon = await daemonWithCopy()
   using client = daemon.raw()
   await client.call('hydration.subscribe', { disk: 'copy0' })
@@ -84,22 +90,28 @@ t.test('the daemon stops', async t => {
   await closed
 })
 
-t.test('unsubscribe, and the bound on subscriptions', async t => {
+t.test('unsubscribe, and the bound on subscriptions', async (t) => {
   await using daemon = await daemonWithCopy()
   using client = daemon.raw()
   for (let number = 1; number <= subscriptionsMax; number++) {
     t.match(await client.call('hydration.subscribe', { disk: 'copy0' }), { result: { subscription: number } })
   }
-  t.match(await client.call('hydration.subscribe', { disk: 'copy0' }), { error: { data: { code: 'TOO_MANY_SUBSCRIPTIONS' } } })
+  t.match(await client.call('hydration.subscribe', { disk: 'copy0' }), {
+    error: { data: { code: 'TOO_MANY_SUBSCRIPTIONS' } },
+  })
   for (let number = 1; number < subscriptionsMax; number++) {
     t.match(await client.call('hydration.unsubscribe', { subscription: number }), { result: {} })
   }
   t.match(await client.call('hydration.unsubscribe', { subscription: 1 }), { result: {} }, 'again')
   daemon.store.emit({ type: 'hydration-finished', disk: 'copy0', origin: 'web0@mon' })
-  t.match(await client.next(), { method: 'hydration.progress', params: { subscription: subscriptionsMax } }, 'only the last is told')
+  t.match(
+    await client.next(),
+    { method: 'hydration.progress', params: { subscription: subscriptionsMax } },
+    'only the last is told',
+  )
 })
 
-t.test('who half-closes after subscribing is told until the end', async t => {
+t.test('who half-closes after subscribing is told until the end', async (t) => {
   await using daemon = await daemonWithCopy()
   using client = daemon.raw()
   client.socket.end('{"jsonrpc":"2.0","id":1,"method":"hydration.subscribe","params":{"disk":"copy0"}}\n')

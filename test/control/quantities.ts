@@ -1,12 +1,20 @@
 import t from 'tap'
-import { formatRate, formatSize, formatSizeExactly, formatTime, parseRate, parseSize, parseTime } from '../../daemon/quantities.ts'
+import {
+  formatRate,
+  formatSize,
+  formatSizeExactly,
+  formatTime,
+  parseRate,
+  parseSize,
+  parseTime,
+} from '../../daemon/quantities.ts'
 
 const KiB = 1024
 const MiB = 1024 ** 2
 const GiB = 1024 ** 3
 const TiB = 1024 ** 4
 
-t.test('sizes that are understood', async t => {
+t.test('sizes that are understood', async (t) => {
   const table: readonly (readonly [string, number])[] = [
     ['0', 0],
     ['1', 1],
@@ -29,7 +37,7 @@ t.test('sizes that are understood', async t => {
   for (const [text, bytes] of table) t.equal(parseSize(text), bytes, text)
 })
 
-t.test('sizes that are refused', async t => {
+t.test('sizes that are refused', async (t) => {
   const table: readonly (readonly [string, RegExp])[] = [
     ['10GB', /say 10G or 10GiB/],
     ['1.5tb', /say 1\.5T or 1\.5TiB/],
@@ -54,7 +62,7 @@ t.test('sizes that are refused', async t => {
   for (const [text, message] of table) t.throws(() => parseSize(text), { code: 'SIZE_INVALID', message }, text)
 })
 
-t.test('rates', async t => {
+t.test('rates', async (t) => {
   t.equal(parseRate('50MiB/s'), 50 * MiB)
   t.equal(parseRate('50M'), 50 * MiB)
   t.equal(parseRate('50M/s'), 50 * MiB)
@@ -67,7 +75,7 @@ t.test('rates', async t => {
   }
 })
 
-t.test('times', async t => {
+t.test('times', async (t) => {
   t.equal(parseTime('30'), 30)
   t.equal(parseTime('30s'), 30)
   t.equal(parseTime('1.5m'), 90)
@@ -78,7 +86,7 @@ t.test('times', async t => {
   }
 })
 
-t.test('printing for people rounds down and never up to the next unit', async t => {
+t.test('printing for people rounds down and never up to the next unit', async (t) => {
   const table: readonly (readonly [number, string])[] = [
     [0, '0B'],
     [1023, '1023B'],
@@ -96,14 +104,14 @@ t.test('printing for people rounds down and never up to the next unit', async t 
   t.equal(formatRate(null), 'unlimited')
 })
 
-t.test('what is printed exactly is read back', async t => {
+t.test('what is printed exactly is read back', async (t) => {
   for (const bytes of [0, 1, 4095, 4096, 10 * GiB, 10 * GiB + 4096, 1.5 * TiB, Number.MAX_SAFE_INTEGER]) {
     t.equal(parseSize(formatSizeExactly(bytes)), bytes, formatSizeExactly(bytes))
   }
   t.equal(formatSizeExactly(1.5 * TiB), '1536GiB')
 })
 
-t.test('times are printed in two units, rounded up', async t => {
+t.test('times are printed in two units, rounded up', async (t) => {
   const table: readonly (readonly [number, string])[] = [
     [0, '0s'],
     [0.2, '1s'],

@@ -5,7 +5,7 @@ import { ControlDaemon } from '../fixtures/control-daemon.ts'
 
 const request = '{"jsonrpc":"2.0","id":7,"method":"disk.list"}\n'
 
-t.test('a request is understood however it is cut', async t => {
+t.test('a request is understood however it is cut', async (t) => {
   await using daemon = await ControlDaemon.start()
   await daemon.store.createDisk({ name: 'web0', sizeBytes: 4096 })
   using client = daemon.raw()
@@ -22,17 +22,17 @@ t.test('a request is understood however it is cut', async t => {
   }
 })
 
-t.test('several in one piece are answered in order', async t => {
+t.test('several in one piece are answered in order', async (t) => {
   await using daemon = await ControlDaemon.start()
   using client = daemon.raw()
   const ids = Array.from({ length: 50 }, (_, id) => id)
-  client.send(ids.map(id => JSON.stringify({ jsonrpc: '2.0', id, method: 'disk.list' })).join('\n') + '\n')
+  client.send(ids.map((id) => JSON.stringify({ jsonrpc: '2.0', id, method: 'disk.list' })).join('\n') + '\n')
   const answered = []
   for (const _ of ids) answered.push((await client.next()).id)
   t.same(answered, ids)
 })
 
-t.test('a client that half-closes gets its answers, also without a last newline', async t => {
+t.test('a client that half-closes gets its answers, also without a last newline', async (t) => {
   await using daemon = await ControlDaemon.start()
   using client = daemon.raw()
   client.socket.end(request + request.trim())
@@ -41,7 +41,7 @@ t.test('a client that half-closes gets its answers, also without a last newline'
   t.equal(await client.next(), null)
 })
 
-t.test('what is not a request is answered and the connection goes on', async t => {
+t.test('what is not a request is answered and the connection goes on', async (t) => {
   await using daemon = await ControlDaemon.start()
   using client = daemon.raw()
   const table: readonly (readonly [string | Buffer, number, string, unknown])[] = [
@@ -71,7 +71,7 @@ t.test('what is not a request is answered and the connection goes on', async t =
   t.match(await client.call('status'), { id: 1, result: { version: '0.1.0' } })
 })
 
-t.test('empty lines are ignored, an id of null is answered, no id is not', async t => {
+t.test('empty lines are ignored, an id of null is answered, no id is not', async (t) => {
   await using daemon = await ControlDaemon.start()
   using client = daemon.raw()
   client.send('\n\r\n')
@@ -81,7 +81,7 @@ t.test('empty lines are ignored, an id of null is answered, no id is not', async
   t.match(await client.next(), { id: null, result: { disks: [{ name: 'web0' }] } })
 })
 
-t.test('parameters are read strictly', async t => {
+t.test('parameters are read strictly', async (t) => {
   await using daemon = await ControlDaemon.start()
   using client = daemon.raw()
   const table: readonly (readonly [string, object, string, string])[] = [
@@ -100,7 +100,12 @@ t.test('parameters are read strictly', async t => {
     ['snapshot.delete', { snapshots: [] }, 'PARAMETERS_INVALID', 'snapshots'],
     ['snapshot.delete', { snapshots: ['a@b'] }, 'PARAMETERS_INVALID', 'snapshots[0]'],
     ['snapshot.delete', { snapshots: [{ disk: 'a' }] }, 'PARAMETERS_INVALID', 'snapshots[0].snapshot'],
-    ['snapshot.diff', { from: { disk: 'a', snapshot: 'b' }, to: { disk: 'a', name: 'c' } }, 'PARAMETERS_INVALID', 'to.name'],
+    [
+      'snapshot.diff',
+      { from: { disk: 'a', snapshot: 'b' }, to: { disk: 'a', name: 'c' } },
+      'PARAMETERS_INVALID',
+      'to.name',
+    ],
     ['hydration.set', { disk: 'a' }, 'PARAMETERS_INVALID', 'rate'],
     ['hydration.set', { disk: 'a', rate: 'unlimited' }, 'PARAMETERS_INVALID', 'rate'],
     ['hydration.unsubscribe', { subscription: 'x' }, 'PARAMETERS_INVALID', 'subscription'],
@@ -109,25 +114,30 @@ t.test('parameters are read strictly', async t => {
     const { error } = await client.call(method, params)
     t.match(error, { code: -32602, data: { code, details: { parameter } } }, `${method} ${JSON.stringify(params)}`)
   }
-  t.match(await client.call('hydration.set', { disk: 'a', rate: 0 }), { error: { message: /pause/, data: { code: 'RATE_INVALID' } } })
+  t.match(await client.call('hydration.set', { disk: 'a', rate: 0 }), {
+    error: { message: /pause/, data: { code: 'RATE_INVALID' } },
+  })
 })
 
-t.test('a line that is too long is answered, then the connection is closed', async t => {
+t.test('a line that is too long is answered, then the connection is closed', async (t) => {
   await using daemon = await ControlDaemon.start()
   using client = daemon.raw()
   client.send(Buffer.alloc(requestBytesMax + 2, 'x'))
-  t.match(await client.next(), { id: null, error: { code: -32600, data: { code: 'REQUEST_TOO_LONG', details: { requestBytesMax } } } })
+  t.match(await client.next(), {
+    id: null,
+    error: { code: -32600, data: { code: 'REQUEST_TOO_LONG', details: { requestBytesMax } } },
+  })
   t.equal(await client.next(), null)
 })
 
-t.test('a line of just the length allowed is answered', async t => {
+t.test('a line of just the length allowed is answered', async (t) => {
   await using daemon = await ControlDaemon.start()
   using client = daemon.raw()
   client.send(`${request.trim().padEnd(requestBytesMax)}\n`)
   t.match(await client.next(), { id: 7, result: {} })
 })
 
-t.test('connections are bounded', async t => {
+t.test('connections are bounded', async (t) => {
   await using daemon = await ControlDaemon.start()
   const clients = Array.from({ length: connectionsMax }, () => daemon.raw())
   for (const client of clients) await client.call('clients')
@@ -144,14 +154,15 @@ t.test('connections are bounded', async t => {
   for (const client of others) client.socket.destroy()
 })
 
-t.test('requests of one connection go one after another', async t => {
+t.test('requests of one connection go one after another', async (t) => {
   await using daemon = await ControlDaemon.start()
   const { store } = daemon
   await store.createDisk({ name: 'web0', sizeBytes: 4096 })
   let open = (): void => {}
-  store.snapshotGate = new Promise(resolve => (open = resolve))
+  store.snapshotGate = new Promise((resolve) => (open = resolve))
   using client = daemon.raw()
-  for (const id of [1, 2, 3]) client.send({ jsonrpc: '2.0', id, method: 'snapshot.create', params: { disk: 'web0', snapshot: `s${id}` } })
+  for (const id of [1, 2, 3])
+    client.send({ jsonrpc: '2.0', id, method: 'snapshot.create', params: { disk: 'web0', snapshot: `s${id}` } })
   using other = daemon.raw()
   // Others are not held up, and while they are answered only the first has begun.
   for (let i = 0; i < 5; i++) await other.call('clients')
@@ -160,7 +171,7 @@ t.test('requests of one connection go one after another', async t => {
   for (const id of [1, 2, 3]) t.match(await client.next(), { id, result: { snapshot: { name: `s${id}` } } })
 })
 
-t.test('a fault of ours is told without its text, and logged with it', async t => {
+t.test('a fault of ours is told without its text, and logged with it', async (t) => {
   await using daemon = await ControlDaemon.start()
   using client = daemon.raw()
   daemon.store.failure = new TypeError('secret')
@@ -170,12 +181,12 @@ t.test('a fault of ours is told without its text, and logged with it', async t =
   t.match(daemon.logged, [/^error: status: TypeError: secret/])
 })
 
-t.test('close finishes and answers what is being executed, and begins nothing new', async t => {
+t.test('close finishes and answers what is being executed, and begins nothing new', async (t) => {
   await using daemon = await ControlDaemon.start()
   const { store } = daemon
   await store.createDisk({ name: 'web0', sizeBytes: 4096 })
   let open = (): void => {}
-  store.snapshotGate = new Promise(resolve => (open = resolve))
+  store.snapshotGate = new Promise((resolve) => (open = resolve))
   using idle = daemon.raw()
   await idle.call('clients')
   using client = daemon.raw()

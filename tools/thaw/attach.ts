@@ -28,18 +28,32 @@ export async function prepareMachine(system: System): Promise<string> {
     const modprobe = findProgram(system, 'modprobe')
     const outcome = modprobe === null ? null : await system.run(modprobe, ['nbd'])
     if (!hasModule(system)) {
-      const why = outcome === null ? 'there is no modprobe to load it' : `modprobe nbd: ${lastLine(outcome) || 'nothing appeared'}`
-      throw refused('NBD_MODULE_MISSING', `this kernel has no nbd devices (${why}); install or load the kernel's nbd module`)
+      const why =
+        outcome === null
+          ? 'there is no modprobe to load it'
+          : `modprobe nbd: ${lastLine(outcome) || 'nothing appeared'}`
+      throw refused(
+        'NBD_MODULE_MISSING',
+        `this kernel has no nbd devices (${why}); install or load the kernel's nbd module`,
+      )
     }
   }
   return program
 }
 
 /** Attaches an export and waits until the device can be used. Returns the device. */
-export async function attach(system: System, program: string, request: AttachRequest, status: DaemonStatus): Promise<string> {
+export async function attach(
+  system: System,
+  program: string,
+  request: AttachRequest,
+  status: DaemonStatus,
+): Promise<string> {
   const listener = chooseListener(status.listeners)
   if (listener === null) {
-    throw refused('NO_LISTENER', 'the daemon listens nowhere that nbd-client can reach without TLS; start thawd with --listen-unix PATH')
+    throw refused(
+      'NO_LISTENER',
+      'the daemon listens nowhere that nbd-client can reach without TLS; start thawd with --listen-unix PATH',
+    )
   }
   const { exportName, readOnly, sizeBytes } = request
   // Between choosing a device and having it, another of us must not choose the
@@ -48,14 +62,20 @@ export async function attach(system: System, program: string, request: AttachReq
     const device = chooseDevice(nbdDevices(system), request.device)
     const outcome = await system.run(program, attachArguments({ listener, exportName, device, readOnly }))
     if (outcome.status !== 0) {
-      throw refused('NBD_CLIENT_FAILED', `nbd-client could not attach ${exportName} to ${device}: ${lastLine(outcome) || `exit ${outcome.status}`}`)
+      throw refused(
+        'NBD_CLIENT_FAILED',
+        `nbd-client could not attach ${exportName} to ${device}: ${lastLine(outcome) || `exit ${outcome.status}`}`,
+      )
     }
     for (let waited = 0; waited < appearMillisMax; waited += pollMillis) {
-      const now = nbdDevices(system).find(each => each.device === device)
+      const now = nbdDevices(system).find((each) => each.device === device)
       if (now?.connected === true && now.sizeBytes === sizeBytes) return device
       await system.sleep(pollMillis)
     }
-    throw refused('NBD_CLIENT_FAILED', `nbd-client was started, but ${device} has not got its size; the kernel's log (dmesg) may say why`)
+    throw refused(
+      'NBD_CLIENT_FAILED',
+      `nbd-client was started, but ${device} has not got its size; the kernel's log (dmesg) may say why`,
+    )
   })
 }
 
@@ -64,26 +84,32 @@ export function needRoot(system: System, what: string): void {
 }
 
 export function findProgram(system: System, name: string): string | null {
-  return system.programDirectories.map(directory => `${directory}/${name}`).find(path => system.isExecutable(path)) ?? null
+  return (
+    system.programDirectories.map((directory) => `${directory}/${name}`).find((path) => system.isExecutable(path)) ??
+    null
+  )
 }
 
 /** What a program said last; nbd-client's complaints begin with `Error: ` and end `Exiting.`. */
 export function lastLine({ stderr, stdout }: Finished): string {
-  const lines = `${stdout}\n${stderr}`.split('\n').map(line => line.trim())
-  const telling = lines.filter(line => line !== '' && !/^Exiting\.?$/.test(line) && !/^(Negotiation|bs=)/.test(line))
+  const lines = `${stdout}\n${stderr}`.split('\n').map((line) => line.trim())
+  const telling = lines.filter((line) => line !== '' && !/^Exiting\.?$/.test(line) && !/^(Negotiation|bs=)/.test(line))
   return (telling.at(-1) ?? '').replace(/^(E|Error): /, '')
 }
 
 function hasModule(system: System): boolean {
-  return system.list('/sys/block').some(name => /^nbd[0-9]+$/.test(name))
+  return system.list('/sys/block').some((name) => /^nbd[0-9]+$/.test(name))
 }
 
 function chooseDevice(devices: readonly NbdDevice[], wanted: string | null): string {
   if (wanted !== null) {
     const device = `/dev/${deviceName(wanted)}`
-    const found = devices.find(each => each.device === device)
+    const found = devices.find((each) => each.device === device)
     if (found === undefined) {
-      throw refused('DEVICE_NOT_FOUND', `there is no ${device}: this kernel has ${devices.length} nbd devices, ${devices[0]?.device} to ${devices.at(-1)?.device}`)
+      throw refused(
+        'DEVICE_NOT_FOUND',
+        `there is no ${device}: this kernel has ${devices.length} nbd devices, ${devices[0]?.device} to ${devices.at(-1)?.device}`,
+      )
     }
     if (isUsed(found)) {
       const by = found.client === null ? '' : ` by ${found.client.exportName} from ${found.client.address}`
@@ -91,10 +117,12 @@ function chooseDevice(devices: readonly NbdDevice[], wanted: string | null): str
     }
     return device
   }
-  const free = devices.find(each => !isUsed(each))
+  const free = devices.find((each) => !isUsed(each))
   if (free === undefined) {
-    throw refused('NO_FREE_DEVICE', `all ${devices.length} nbd devices are in use; detach one, or load the module with more: nbds_max=64`)
+    throw refused(
+      'NO_FREE_DEVICE',
+      `all ${devices.length} nbd devices are in use; detach one, or load the module with more: nbds_max=64`,
+    )
   }
   return free.device
 }
-

@@ -18,12 +18,12 @@ export type Command = (session: Session) => CommandModule
 export function command<A>({ command, describe, builder, run }: Description<A>): Command {
   // The one argument that may come several times, in the notation of yargs.
   const several = /[<[]([a-z]+)\.\.[>\]]/.exec(command)?.[1]
-  return session => ({
+  return (session) => ({
     command,
     describe,
-    builder: yargs => builder(yargs),
-    handler: async args => {
-      const twice = Object.keys(args).find(key => Array.isArray(args[key]) && key !== '_' && key !== several)
+    builder: (yargs) => builder(yargs),
+    handler: async (args) => {
+      const twice = Object.keys(args).find((key) => Array.isArray(args[key]) && key !== '_' && key !== several)
       if (twice !== undefined) throw wrongUsage(`${twice} is given more than once`)
       await run(args as ArgumentsCamelCase<A>, session)
     },
@@ -32,10 +32,10 @@ export function command<A>({ command, describe, builder, run }: Description<A>):
 
 /** A word under which other commands stand: `disk`, `snapshot`, `hydration`. */
 export function group(word: string, describe: string, commands: readonly Command[]): Command {
-  return session => ({
+  return (session) => ({
     command: `${word} <command>`,
     describe,
-    builder: yargs => {
+    builder: (yargs) => {
       for (const each of commands) yargs.command(each(session))
       return yargs.demandCommand(1, 'say what to do')
     },

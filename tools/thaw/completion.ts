@@ -39,7 +39,7 @@ export async function complete(
   if (typeof args.control === 'string') session.controlPath = args.control
   const names = await Promise.race([
     namesOf(kinds, session).catch(() => []),
-    new Promise<string[]>(resolve => setTimeout(resolve, waitMillisMax, []).unref()),
+    new Promise<string[]>((resolve) => setTimeout(resolve, waitMillisMax, []).unref()),
   ])
   return [...names, ...known]
 }

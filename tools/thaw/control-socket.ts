@@ -14,7 +14,9 @@ export function controlPaths(given: string | undefined, env: Environment): strin
     if (said === '') throw wrongUsage('--control must name a path')
     const bytes = Buffer.byteLength(said)
     if (bytes > pathBytesMax) {
-      throw wrongUsage(`the control socket's path has ${bytes} bytes, a socket's may have ${pathBytesMax}: choose a shorter one, or a symbolic link`)
+      throw wrongUsage(
+        `the control socket's path has ${bytes} bytes, a socket's may have ${pathBytesMax}: choose a shorter one, or a symbolic link`,
+      )
     }
     return [said]
   }
@@ -25,7 +27,7 @@ export function controlPaths(given: string | undefined, env: Environment): strin
     ...(sudoUid === undefined || !/^[0-9]+$/.test(sudoUid) ? [] : [`/run/user/${sudoUid}/thaw`]),
     '/run/thaw',
   ]
-  return [...new Set(directories.map(directory => `${directory}/control.sock`))]
+  return [...new Set(directories.map((directory) => `${directory}/control.sock`))]
 }
 
 /** Connects to the first that answers. Throws Failure DAEMON_NOT_REACHABLE saying of each path why not. */
@@ -89,13 +91,15 @@ function whoMay(path: string): string {
   }
   const group = groupName(gid)
   // Joining root's group is no advice to give.
-  return gid === 0 ? 'it is for root: use sudo' : `it is for group ${group}: use sudo, or join with: sudo usermod -aG ${group} $USER`
+  return gid === 0
+    ? 'it is for root: use sudo'
+    : `it is for group ${group}: use sudo, or join with: sudo usermod -aG ${group} $USER`
 }
 
 function groupName(gid: number): string {
   try {
     const lines = readFileSync('/etc/group', 'utf8').split('\n')
-    return lines.find(line => line.split(':')[2] === String(gid))?.split(':')[0] ?? String(gid)
+    return lines.find((line) => line.split(':')[2] === String(gid))?.split(':')[0] ?? String(gid)
   } catch {
     return String(gid)
   }

@@ -13,14 +13,16 @@ const pollMillis = 20
 export async function detach(system: System, target: string): Promise<string> {
   needRoot(system, 'detach')
   const program = findProgram(system, 'nbd-client')
-  if (program === null) throw refused('NBD_CLIENT_MISSING', 'nbd-client is not installed; install it with: apt install nbd-client')
+  if (program === null)
+    throw refused('NBD_CLIENT_MISSING', 'nbd-client is not installed; install it with: apt install nbd-client')
   const found = findDevice(nbdDevices(system), target)
   const { device } = found
   const uses = usesOf(system, device)
-  if (uses.length > 0) throw refused('DEVICE_IN_USE', `${uses.join(', ')}; unmount or stop that first`, { device, uses })
+  if (uses.length > 0)
+    throw refused('DEVICE_IN_USE', `${uses.join(', ')}; unmount or stop that first`, { device, uses })
 
   const outcome = await system.run(program, detachArguments(device, found.client === null))
-  const state = (): NbdDevice | undefined => nbdDevices(system).find(each => each.device === device)
+  const state = (): NbdDevice | undefined => nbdDevices(system).find((each) => each.device === device)
   for (let waited = 0; waited < leaveMillisMax; waited += pollMillis) {
     const now = state()
     if (now === undefined || !isUsed(now)) return device
@@ -35,17 +37,24 @@ function findDevice(devices: readonly NbdDevice[], target: string): NbdDevice {
   const used = devices.filter(isUsed)
   const name = deviceName(target)
   if (name !== null && target.startsWith('/dev/')) {
-    const found = used.find(each => each.device === `/dev/${name}`)
-    if (found === undefined) throw refused('NOT_ATTACHED', `nothing is attached to /dev/${name}; thaw attach list shows what is`)
+    const found = used.find((each) => each.device === `/dev/${name}`)
+    if (found === undefined)
+      throw refused('NOT_ATTACHED', `nothing is attached to /dev/${name}; thaw attach list shows what is`)
     return found
   }
-  const having = used.filter(each => each.client?.exportName === target)
+  const having = used.filter((each) => each.client?.exportName === target)
   const [first, second] = having
   if (first === undefined) {
-    throw refused('NOT_ATTACHED', `'${target}' is not attached here, as far as can be seen; thaw attach list shows what is`)
+    throw refused(
+      'NOT_ATTACHED',
+      `'${target}' is not attached here, as far as can be seen; thaw attach list shows what is`,
+    )
   }
   if (second !== undefined) {
-    throw refused('NOT_ATTACHED', `'${target}' is attached several times (${having.map(each => each.device).join(', ')}); name the device`)
+    throw refused(
+      'NOT_ATTACHED',
+      `'${target}' is attached several times (${having.map((each) => each.device).join(', ')}); name the device`,
+    )
   }
   return first
 }

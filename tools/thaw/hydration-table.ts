@@ -15,7 +15,7 @@ export function hydrationTable(hydrations: readonly HydrationInfo[]): string[] {
       { title: 'AT MOST', align: 'right' },
       { title: 'LEFT', align: 'right' },
     ],
-    hydrations.map(each => [
+    hydrations.map((each) => [
       each.disk,
       each.origin,
       each.state,

@@ -36,9 +36,13 @@ async function parse(words: readonly string[], session: Session): Promise<void> 
       'boolean-negation': false,
       'dot-notation': false,
     })
-    .option('control', { type: 'string', requiresArg: true, describe: "the daemon's control socket [$THAW_CONTROL, or where thawd puts it]" })
+    .option('control', {
+      type: 'string',
+      requiresArg: true,
+      describe: "the daemon's control socket [$THAW_CONTROL, or where thawd puts it]",
+    })
     .option('json', { type: 'boolean', describe: 'print one JSON document' })
-    .middleware(args => {
+    .middleware((args) => {
       const { control } = args as { control?: unknown }
       if (Array.isArray(control)) throw wrongUsage('control is given more than once')
       session.json = args['json'] === true
@@ -82,7 +86,12 @@ async function parse(words: readonly string[], session: Session): Promise<void> 
 type Filter = (onCompleted: (error: Error | null, known: string[] | undefined) => void) => void
 
 function completeNames(session: Session) {
-  return (_current: string, args: { _: string[]; control?: unknown }, filter: Filter, done: (words: string[]) => void): void => {
+  return (
+    _current: string,
+    args: { _: string[]; control?: unknown },
+    filter: Filter,
+    done: (words: string[]) => void,
+  ): void => {
     filter((_error, known) => {
       void complete(args, known ?? [], session).then(done)
     })
@@ -93,23 +102,34 @@ function completeNames(session: Session) {
 function report(error: unknown, words: readonly string[], session: Session): ExitCode {
   const { exitCode, code, message, details } = failureOf(error, words, session)
   const { stdout, stderr } = session.surroundings
-  const line = message.replaceAll(/[\u0000-\u001f\u007f]+/g, ' ').trim()
+  const line = message.replaceAll(/\p{Cc}+/gu, ' ').trim()
   // The parser may have failed before it saw the option.
   const json = session.json || words.includes('--json')
-  if (json && !session.answering) stdout.write(`${JSON.stringify({ error: { code, message: line, details } }, null, 2)}\n`)
+  if (json && !session.answering)
+    stdout.write(`${JSON.stringify({ error: { code, message: line, details } }, null, 2)}\n`)
   stderr.write(`thaw: ${line} [${code}]\n`)
   return exitCode
 }
 
-function failureOf(error: unknown, words: readonly string[], session: Session): Pick<Failure, 'exitCode' | 'code' | 'message' | 'details'> {
+function failureOf(
+  error: unknown,
+  words: readonly string[],
+  session: Session,
+): Pick<Failure, 'exitCode' | 'code' | 'message' | 'details'> {
   if (error instanceof Failure) return error
   if (error instanceof ControlRefusal) {
     const { code, message, details } = error
     return { exitCode: exitCodes.refused, code, message, details }
   }
-  if (error instanceof QuantityError) return { exitCode: exitCodes.usage, code: error.code, message: error.message, details: {} }
+  if (error instanceof QuantityError)
+    return { exitCode: exitCodes.usage, code: error.code, message: error.message, details: {} }
   if (error instanceof ControlConnectionLost) {
-    return { exitCode: exitCodes.notReachable, code: 'CONNECTION_LOST', message: `${error.message}; whether it was done is not known`, details: {} }
+    return {
+      exitCode: exitCodes.notReachable,
+      code: 'CONNECTION_LOST',
+      message: `${error.message}; whether it was done is not known`,
+      details: {},
+    }
   }
   // The system's errors have a code; a fault of ours shows where it is. What is left is the parser's.
   const { code, stack, message } = error as NodeJS.ErrnoException
@@ -117,13 +137,18 @@ function failureOf(error: unknown, words: readonly string[], session: Session): 
   if (error instanceof TypeError || error instanceof RangeError || error instanceof ReferenceError) {
     return { exitCode: exitCodes.refused, code: 'INTERNAL_ERROR', message: stack ?? message, details: {} }
   }
-  return { exitCode: exitCodes.usage, code: 'USAGE', message: `${lowerFirst(message)}; see ${helpFor(words, session)}`, details: {} }
+  return {
+    exitCode: exitCodes.usage,
+    code: 'USAGE',
+    message: `${lowerFirst(message)}; see ${helpFor(words, session)}`,
+    details: {},
+  }
 }
 
 /** The page of help that is nearest to what was typed. */
 function helpFor(words: readonly string[], session: Session): string {
-  const known = commands.map(command => String(command(session).command).split(' ')[0])
-  const word = words.find(each => known.includes(each))
+  const known = commands.map((command) => String(command(session).command).split(' ')[0])
+  const word = words.find((each) => known.includes(each))
   return word === undefined ? 'thaw --help' : `thaw ${word} --help`
 }
 

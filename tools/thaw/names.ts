@@ -4,7 +4,8 @@ import { wrongUsage } from './failure.ts'
 /** `DISK@SNAPSHOT`. Whether the names are any good is for the daemon to say. */
 export function parseSnapshot(text: string): SnapshotName {
   const { disk, snapshot } = parseTarget(text)
-  if (snapshot === null) throw wrongUsage(`'${text}' names no snapshot: write DISK@SNAPSHOT; thaw snapshot list shows them`)
+  if (snapshot === null)
+    throw wrongUsage(`'${text}' names no snapshot: write DISK@SNAPSHOT; thaw snapshot list shows them`)
   return { disk, snapshot }
 }
 

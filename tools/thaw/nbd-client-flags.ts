@@ -29,7 +29,8 @@ export interface Attachment {
 
 /** The arguments that attach an export. */
 export function attachArguments({ listener, exportName, device, readOnly }: Attachment): string[] {
-  const address = listener.kind === 'unix' ? ['-unix', listener.path] : [reachable(listener.host), String(listener.port)]
+  const address =
+    listener.kind === 'unix' ? ['-unix', listener.path] : [reachable(listener.host), String(listener.port)]
   return [
     '-nonetlink',
     '-persist',
@@ -54,8 +55,8 @@ export function detachArguments(device: string, netlink: boolean): string[] {
  * that insists on TLS, or a path with `=`, which nbd-client takes for an option.
  */
 export function chooseListener(listeners: readonly ListenerInfo[]): ListenerInfo | null {
-  const unix = listeners.find(each => each.kind === 'unix' && !each.path.includes('='))
-  return unix ?? listeners.find(each => each.kind === 'tcp' && each.tls !== 'require') ?? null
+  const unix = listeners.find((each) => each.kind === 'unix' && !each.path.includes('='))
+  return unix ?? listeners.find((each) => each.kind === 'tcp' && each.tls !== 'require') ?? null
 }
 
 /** What an nbd-client was told, read back from its command line; null when it attaches nothing. Understands what people type as well as what `attachArguments` gives. */
@@ -65,7 +66,8 @@ export function readCommandLine(words: readonly string[]): {
   address: string
   netlink: boolean
 } | null {
-  const withValue = /^--?(N|name|b|block-size|t|timeout|C|connections|B|size|A|cacertfile|F|certfile|K|keyfile|H|tlshostname)$/
+  const withValue =
+    /^--?(N|name|b|block-size|t|timeout|C|connections|B|size|A|cacertfile|F|certfile|K|keyfile|H|tlshostname)$/
   const plain: string[] = []
   let exportName = ''
   let netlink = true
@@ -78,9 +80,9 @@ export function readCommandLine(words: readonly string[]): {
       if (/^--?(N|name)$/.test(word)) exportName = words[index] ?? ''
     } else if (!word.startsWith('-') && word !== '') plain.push(word)
   }
-  const device = plain.find(word => deviceName(word) !== null)
+  const device = plain.find((word) => deviceName(word) !== null)
   if (device === undefined) return null
-  const others = plain.filter(word => word !== device)
+  const others = plain.filter((word) => word !== device)
   return { device: `/dev/${deviceName(device)}`, exportName, address: others.join(':'), netlink }
 }
 

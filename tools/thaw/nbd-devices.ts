@@ -26,9 +26,9 @@ export function nbdDevices(system: System): NbdDevice[] {
   const clients = nbdClients(system)
   return system
     .list('/sys/block')
-    .filter(name => /^nbd[0-9]+$/.test(name))
+    .filter((name) => /^nbd[0-9]+$/.test(name))
     .sort((a, b) => Number(a.slice(3)) - Number(b.slice(3)))
-    .map(name => {
+    .map((name) => {
       const device = `/dev/${name}`
       return {
         device,
@@ -51,7 +51,7 @@ function nbdClients(system: System): Map<string, NbdClient> {
   const clients = new Map<string, NbdClient>()
   const pids = system
     .list('/proc')
-    .filter(name => /^[0-9]+$/.test(name))
+    .filter((name) => /^[0-9]+$/.test(name))
     .map(Number)
   for (const pid of pids.sort((a, b) => a - b)) {
     if (system.read(`/proc/${pid}/comm`)?.trim() !== 'nbd-client') continue
@@ -67,20 +67,22 @@ function nbdClients(system: System): Map<string, NbdClient> {
 export function usesOf(system: System, device: string): string[] {
   const name = device.slice('/dev/'.length)
   const directory = `/sys/block/${name}`
-  const partitions = system.list(directory).filter(each => each.startsWith(`${name}p`))
+  const partitions = system.list(directory).filter((each) => each.startsWith(`${name}p`))
   const parts = [
     { device, directory },
-    ...partitions.map(each => ({ device: `/dev/${each}`, directory: `${directory}/${each}` })),
+    ...partitions.map((each) => ({ device: `/dev/${each}`, directory: `${directory}/${each}` })),
   ]
   const mounts = mountPoints(system)
-  const swaps = (system.read('/proc/swaps') ?? '').split('\n').map(line => line.split(/\s/)[0])
-  return parts.flatMap(part => {
+  const swaps = (system.read('/proc/swaps') ?? '').split('\n').map((line) => line.split(/\s/)[0])
+  return parts.flatMap((part) => {
     const number = system.read(`${part.directory}/dev`)?.trim()
-    const points = mounts.filter(mount => mount.number === number || mount.source === part.device).map(({ point }) => point)
+    const points = mounts
+      .filter((mount) => mount.number === number || mount.source === part.device)
+      .map(({ point }) => point)
     return [
-      ...points.map(point => `${part.device} is mounted at ${point}`),
+      ...points.map((point) => `${part.device} is mounted at ${point}`),
       ...(swaps.includes(part.device) ? [`${part.device} is swap space`] : []),
-      ...system.list(`${part.directory}/holders`).map(holder => `${part.device} is held by /dev/${holder}`),
+      ...system.list(`${part.directory}/holders`).map((holder) => `${part.device} is held by /dev/${holder}`),
     ]
   })
 }
@@ -95,8 +97,8 @@ export interface Mount {
 
 /** See proc_pid_mountinfo(5): fields before ` - ` vary in number, those after it do not. */
 function mountPoints(system: System): Mount[] {
-  const lines = (system.read('/proc/self/mountinfo') ?? '').split('\n').filter(line => line !== '')
-  return lines.map(line => {
+  const lines = (system.read('/proc/self/mountinfo') ?? '').split('\n').filter((line) => line !== '')
+  return lines.map((line) => {
     const [before = '', after = ''] = line.split(' - ')
     const fields = before.split(' ')
     return { number: fields[2] ?? '', point: unescaped(fields[4] ?? ''), source: unescaped(after.split(' ')[1] ?? '') }

@@ -28,10 +28,15 @@ export class ProgressBar {
 }
 
 /** `copy0  ████░░░░  43.2%  4.3GiB of 10GiB  52MiB/s  1m50s left`, never wider than `columns`. */
-export function progressLine(hydration: HydrationInfo, columns: number, [full, empty]: readonly [string, string]): string {
+export function progressLine(
+  hydration: HydrationInfo,
+  columns: number,
+  [full, empty]: readonly [string, string],
+): string {
   const { disk, state, completionPercent, totalBytes, hydratedBytes, currentRate, etaSeconds, lastError } = hydration
   const words = [formatPercent(completionPercent).padStart(5)]
-  if (totalBytes !== null && hydratedBytes !== null) words.push(`${formatSize(hydratedBytes)} of ${formatSize(totalBytes)}`)
+  if (totalBytes !== null && hydratedBytes !== null)
+    words.push(`${formatSize(hydratedBytes)} of ${formatSize(totalBytes)}`)
   if (state === 'running') {
     words.push(formatRate(currentRate))
     if (etaSeconds !== null) words.push(`${formatTime(etaSeconds)} left`)

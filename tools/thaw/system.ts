@@ -39,7 +39,12 @@ export function realSystem(): System {
   return {
     uid: process.geteuid?.() ?? -1,
     programDirectories: [
-      ...new Set([...(process.env['PATH'] ?? '').split(':').filter(each => each.startsWith('/')), '/usr/local/sbin', '/usr/sbin', '/sbin']),
+      ...new Set([
+        ...(process.env['PATH'] ?? '').split(':').filter((each) => each.startsWith('/')),
+        '/usr/local/sbin',
+        '/usr/sbin',
+        '/sbin',
+      ]),
     ],
     ...filesUnder('/'),
     run: (file, args) =>
@@ -50,14 +55,14 @@ export function realSystem(): System {
           else resolve({ status: code ?? null, stdout, stderr })
         })
       }),
-    terminate: pid => {
+    terminate: (pid) => {
       try {
         process.kill(pid, 'SIGTERM')
       } catch {
         // Gone already.
       }
     },
-    sleep: millis => new Promise(resolve => setTimeout(resolve, millis)),
+    sleep: (millis) => new Promise((resolve) => setTimeout(resolve, millis)),
     exclusively,
   }
 }
@@ -68,21 +73,21 @@ const runMillisMax = 60_000
 /** The files of a machine whose root directory is `root`. */
 export function filesUnder(root: string): Pick<System, 'read' | 'list' | 'isExecutable'> {
   return {
-    read: path => {
+    read: (path) => {
       try {
         return readFileSync(join(root, path), 'utf8')
       } catch {
         return null
       }
     },
-    list: path => {
+    list: (path) => {
       try {
         return readdirSync(join(root, path))
       } catch {
         return []
       }
     },
-    isExecutable: path => {
+    isExecutable: (path) => {
       try {
         accessSync(join(root, path), constants.X_OK)
         return true
@@ -98,11 +103,13 @@ async function exclusively<T>(name: string, work: () => Promise<T>): Promise<T> 
   const server = createServer()
   for (;;) {
     const taken = await new Promise<boolean>((resolve, reject) => {
-      server.once('error', (error: NodeJS.ErrnoException) => (error.code === 'EADDRINUSE' ? resolve(true) : reject(error)))
+      server.once('error', (error: NodeJS.ErrnoException) =>
+        error.code === 'EADDRINUSE' ? resolve(true) : reject(error),
+      )
       server.listen(`\0${name}`, () => resolve(false))
     })
     if (!taken) break
-    await new Promise(resolve => setTimeout(resolve, 100))
+    await new Promise((resolve) => setTimeout(resolve, 100))
   }
   try {
     return await work()

@@ -7,8 +7,8 @@ export interface Column {
 /** Lines of a table with aligned columns, two spaces apart, without spaces at the ends of lines. */
 export function table(columns: readonly Column[], rows: readonly (readonly string[])[]): string[] {
   const lines = [columns.map(({ title }) => title), ...rows]
-  const widths = columns.map((_, index) => Math.max(...lines.map(cells => (cells[index] ?? '').length)))
-  return lines.map(cells =>
+  const widths = columns.map((_, index) => Math.max(...lines.map((cells) => (cells[index] ?? '').length)))
+  return lines.map((cells) =>
     columns
       .map(({ align }, index) => {
         const cell = cells[index] ?? ''

@@ -4,7 +4,10 @@ import { readFileSync } from 'node:fs'
 export function programVersion(): string {
   for (const path of ['../../package.json', '../../../package.json']) {
     try {
-      const { name, version } = JSON.parse(readFileSync(new URL(path, import.meta.url), 'utf8')) as { name?: unknown; version?: unknown }
+      const { name, version } = JSON.parse(readFileSync(new URL(path, import.meta.url), 'utf8')) as {
+        name?: unknown
+        version?: unknown
+      }
       if (name === 'thaw' && typeof version === 'string') return version
     } catch {
       // The next place.

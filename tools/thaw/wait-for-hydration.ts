@@ -45,18 +45,32 @@ export async function waitForHydration(
   }
 }
 
-function failureOf(outcome: Exclude<HydrationOutcome, 'complete'> | 'timeout' | 'lost', disk: string, last: HydrationInfo | null): Failure {
+function failureOf(
+  outcome: Exclude<HydrationOutcome, 'complete'> | 'timeout' | 'lost',
+  disk: string,
+  last: HydrationInfo | null,
+): Failure {
   switch (outcome) {
     case 'deleted':
       return refused('DISK_NOT_FOUND', `disk ${disk} was deleted meanwhile`)
     case 'timeout': {
-      const done = last === null || last.completionPercent === null ? '' : ` and is at ${formatPercent(last.completionPercent)}`
-      return new Failure(exitCodes.timeout, 'TIMEOUT', `copying goes on${done}; look again with: thaw hydration show ${disk}`, {
-        details: { hydration: last },
-      })
+      const done =
+        last === null || last.completionPercent === null ? '' : ` and is at ${formatPercent(last.completionPercent)}`
+      return new Failure(
+        exitCodes.timeout,
+        'TIMEOUT',
+        `copying goes on${done}; look again with: thaw hydration show ${disk}`,
+        {
+          details: { hydration: last },
+        },
+      )
     }
     case 'stopping':
     case 'lost':
-      return new Failure(exitCodes.notReachable, 'DAEMON_NOT_REACHABLE', 'the daemon stopped; copying goes on when it is started again')
+      return new Failure(
+        exitCodes.notReachable,
+        'DAEMON_NOT_REACHABLE',
+        'the daemon stopped; copying goes on when it is started again',
+      )
   }
 }

@@ -6,7 +6,7 @@ import { table } from '../table.ts'
 export const attachList = command({
   command: 'list',
   describe: 'List the nbd devices of this machine that are in use',
-  builder: yargs => yargs.example('$0 attach list', 'which device is which disk, and where it is mounted'),
+  builder: (yargs) => yargs.example('$0 attach list', 'which device is which disk, and where it is mounted'),
   run: async (_, session) => {
     const { system } = session.surroundings
     const devices = nbdDevices(system)
@@ -24,14 +24,22 @@ export const attachList = command({
     session.answer({ devices }, () => {
       if (devices.length === 0) return ['no nbd device is in use']
       return table(
-        [{ title: 'DEVICE' }, { title: 'EXPORT' }, { title: 'SIZE', align: 'right' }, { title: 'FROM' }, { title: 'STATE' }],
-        devices.map(each => [
+        [
+          { title: 'DEVICE' },
+          { title: 'EXPORT' },
+          { title: 'SIZE', align: 'right' },
+          { title: 'FROM' },
+          { title: 'STATE' },
+        ],
+        devices.map((each) => [
           each.device,
           // Over netlink no process is left that could tell.
           each.export ?? '(not known)',
           formatSize(each.sizeBytes),
           each.address ?? '',
-          [...(each.connected ? [] : ['reconnecting']), ...(each.readOnly ? ['read only'] : []), ...each.uses].join(', '),
+          [...(each.connected ? [] : ['reconnecting']), ...(each.readOnly ? ['read only'] : []), ...each.uses].join(
+            ', ',
+          ),
         ]),
       )
     })

@@ -8,7 +8,7 @@ import { attachList } from './attach-list.ts'
 const attachOne = command({
   command: '$0 <disk> [device]',
   describe: 'Make a disk or a snapshot a block device of this machine (root)',
-  builder: yargs =>
+  builder: (yargs) =>
     yargs
       .positional('disk', { type: 'string', demandOption: true, describe: 'DISK, or DISK@SNAPSHOT (read only)' })
       .positional('device', { type: 'string', describe: 'such as /dev/nbd0; without it the first free one' })
@@ -17,7 +17,8 @@ const attachOne = command({
       .example('$0 attach web0@monday /dev/nbd5', 'to look into last Monday'),
   run: async ({ disk: text, device = null, readOnly = false }, session) => {
     const { disk, snapshot } = parseTarget(text)
-    if (device !== null && deviceName(device) === null) throw wrongUsage(`'${device}' is not an nbd device: write /dev/nbd0`)
+    if (device !== null && deviceName(device) === null)
+      throw wrongUsage(`'${device}' is not an nbd device: write /dev/nbd0`)
     const { system } = session.surroundings
     const program = await prepareMachine(system)
     const { sizeBytes } =
@@ -35,6 +36,6 @@ const attachOne = command({
 export const attachCommand = (session: Parameters<typeof attachOne>[0]): ReturnType<typeof attachOne> => ({
   command: 'attach',
   describe: 'Make a disk or a snapshot a block device of this machine (root)',
-  builder: yargs => yargs.command(attachOne(session)).command(attachList(session)),
+  builder: (yargs) => yargs.command(attachOne(session)).command(attachList(session)),
   handler: () => {},
 })

@@ -4,7 +4,7 @@ import { command, given } from '../command.ts'
 export const diskCreate = command({
   command: 'create <name> <size>',
   describe: 'Make a disk; it reads as zeroes and takes no space yet',
-  builder: yargs =>
+  builder: (yargs) =>
     yargs
       .positional('name', { type: 'string', demandOption: true, describe: 'letters, digits and . _ -, at most 63' })
       .positional('size', { type: 'string', demandOption: true, describe: 'such as 10GiB; a multiple of 4KiB' })

@@ -4,7 +4,7 @@ import { wrongUsage } from '../failure.ts'
 export const diskDelete = command({
   command: 'delete <name>',
   describe: 'Delete a disk that no client has attached',
-  builder: yargs =>
+  builder: (yargs) =>
     yargs
       .positional('name', { type: 'string', demandOption: true, describe: 'the disk' })
       .option('snapshots', { type: 'boolean', describe: 'delete its snapshots as well' })
@@ -16,7 +16,10 @@ export const diskDelete = command({
     const which = snapshots === true ? 'delete' : keepSnapshots === true ? 'keep' : undefined
     const also = which === 'delete' ? ' and all of its snapshots' : which === 'keep' ? ', keeping its snapshots' : ''
     await session.confirm(`Delete disk ${name}${also}?`, yes === true)
-    const result = await session.call('disk.delete', { name, ...given({ snapshots: which as 'delete' | 'keep' | undefined }) })
-    session.answer(result, () => result.deleted.map(each => `${each} deleted`))
+    const result = await session.call('disk.delete', {
+      name,
+      ...given({ snapshots: which as 'delete' | 'keep' | undefined }),
+    })
+    session.answer(result, () => result.deleted.map((each) => `${each} deleted`))
   },
 })

@@ -6,7 +6,7 @@ import { diskInWords, formatMoment } from '../words.ts'
 export const diskList = command({
   command: 'list',
   describe: 'List the disks',
-  builder: yargs => yargs.example('$0 disk list --json', 'the same for a program'),
+  builder: (yargs) => yargs.example('$0 disk list --json', 'the same for a program'),
   run: async (_, session) => {
     const result = await session.call('disk.list', {})
     session.answer(result, () => {
@@ -19,7 +19,7 @@ export const diskList = command({
           { title: 'CREATED' },
           { title: 'STATE' },
         ],
-        result.disks.map(disk => [
+        result.disks.map((disk) => [
           disk.name,
           formatSize(disk.sizeBytes),
           String(disk.snapshotCount),

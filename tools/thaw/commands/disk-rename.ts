@@ -3,7 +3,7 @@ import { command } from '../command.ts'
 export const diskRename = command({
   command: 'rename <name> <newname>',
   describe: 'Rename a disk that no client has attached',
-  builder: yargs =>
+  builder: (yargs) =>
     yargs
       .positional('name', { type: 'string', demandOption: true, describe: 'the disk' })
       .positional('newname', { type: 'string', demandOption: true, describe: 'its name from now on' })

@@ -4,7 +4,7 @@ import { command } from '../command.ts'
 export const hydrationResume = command({
   command: 'resume <disk>',
   describe: 'Go on copying a disk',
-  builder: yargs =>
+  builder: (yargs) =>
     yargs
       .positional('disk', { type: 'string', demandOption: true, describe: 'the restored disk' })
       .example('$0 hydration resume copy0', 'at the rate it had'),

@@ -8,16 +8,24 @@ import { waitForHydration } from '../wait-for-hydration.ts'
 export const restore = command({
   command: 'restore <snapshot> <newdisk>',
   describe: 'Make a new disk of a snapshot; it can be used at once, its data follow',
-  builder: yargs =>
+  builder: (yargs) =>
     yargs
       .positional('snapshot', { type: 'string', demandOption: true, describe: 'DISK@SNAPSHOT' })
       .positional('newdisk', { type: 'string', demandOption: true, describe: 'the name of the disk to be made' })
-      .option('rate', { type: 'string', requiresArg: true, describe: 'how fast to copy at most, such as 50MiB/s, or unlimited' })
+      .option('rate', {
+        type: 'string',
+        requiresArg: true,
+        describe: 'how fast to copy at most, such as 50MiB/s, or unlimited',
+      })
       .option('paused', { type: 'boolean', describe: 'copy only what is read, until thaw hydration resume' })
       .option('linked', { type: 'boolean', describe: 'never copy; holds the snapshot for as long as the disk lives' })
       .option('size', { type: 'string', requiresArg: true, describe: 'make the disk larger than the snapshot' })
       .option('wait', { type: 'boolean', describe: 'wait until all is copied' })
-      .option('timeout', { type: 'string', requiresArg: true, describe: 'with --wait: give up after 30s, 5m, 2h; copying goes on' })
+      .option('timeout', {
+        type: 'string',
+        requiresArg: true,
+        describe: 'with --wait: give up after 30s, 5m, 2h; copying goes on',
+      })
       .example('$0 restore web0@monday web0-monday', 'attach web0-monday right away')
       .example('$0 restore web0@monday copy0 --rate 50MiB/s --wait', 'with a progress bar'),
   run: async ({ snapshot, newdisk, rate, paused, linked, size, wait, timeout }, session) => {

@@ -4,9 +4,13 @@ import { parseTarget } from '../names.ts'
 export const snapshotCreate = command({
   command: 'create <disk>',
   describe: 'Freeze a disk as it is now, as DISK@SNAPSHOT',
-  builder: yargs =>
+  builder: (yargs) =>
     yargs
-      .positional('disk', { type: 'string', demandOption: true, describe: 'DISK@SNAPSHOT, or DISK for a name made of the time' })
+      .positional('disk', {
+        type: 'string',
+        demandOption: true,
+        describe: 'DISK@SNAPSHOT, or DISK for a name made of the time',
+      })
       .example('$0 snapshot create web0@before-upgrade', 'holds what the clients have written; sync first')
       .example('$0 snapshot create web0', 'named like 2026-11-20T101500Z'),
   run: async ({ disk: text }, session) => {

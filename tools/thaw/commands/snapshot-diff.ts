@@ -8,10 +8,14 @@ import { count, formatPercent } from '../words.ts'
 export const snapshotDiff = command({
   command: 'diff <from> <to>',
   describe: 'List the ranges in which a disk or a snapshot differs from an earlier snapshot',
-  builder: yargs =>
+  builder: (yargs) =>
     yargs
       .positional('from', { type: 'string', demandOption: true, describe: 'DISK@SNAPSHOT, the earlier one' })
-      .positional('to', { type: 'string', demandOption: true, describe: 'DISK@SNAPSHOT, or DISK for what it holds now' })
+      .positional('to', {
+        type: 'string',
+        demandOption: true,
+        describe: 'DISK@SNAPSHOT, or DISK for what it holds now',
+      })
       .example('$0 snapshot diff web0@monday web0', 'offset and length in bytes of what changed since Monday'),
   run: async ({ from, to }, session) => {
     const { disk, snapshot } = parseTarget(to)
@@ -33,7 +37,7 @@ interface DiffWriter {
 
 function plainLines(from: string, to: string): DiffWriter {
   return {
-    extents: extents => extents.map(({ offset, length }) => `${offset} ${length}`),
+    extents: (extents) => extents.map(({ offset, length }) => `${offset} ${length}`),
     end: ({ extentCount, changedBytes, sizeBytes }) => {
       if (extentCount === 0) return [`${to} holds the same as ${from}`]
       const share = `${formatSize(changedBytes)} of ${formatSize(sizeBytes)} (${formatPercent((100 * changedBytes) / sizeBytes)})`
@@ -51,7 +55,7 @@ function jsonLines(from: string, to: string): DiffWriter {
     return `{"from":${JSON.stringify(from)},"to":${JSON.stringify(to)},"extents":[\n${text}`
   }
   return {
-    extents: extents => extents.map(extent => next(JSON.stringify(extent))),
+    extents: (extents) => extents.map((extent) => next(JSON.stringify(extent))),
     end: ({ extentCount, changedBytes, sizeBytes }) => {
       const rest = `],"extentCount":${extentCount},"changedBytes":${changedBytes},"sizeBytes":${sizeBytes}}`
       return [begun ? rest : next(rest)]

@@ -6,7 +6,7 @@ import { formatMoment } from '../words.ts'
 export const snapshotList = command({
   command: 'list [disk]',
   describe: 'List snapshots, of all disks or of one',
-  builder: yargs =>
+  builder: (yargs) =>
     yargs
       .positional('disk', { type: 'string', describe: 'only of this disk' })
       .example('$0 snapshot list web0', 'the oldest first'),
@@ -16,7 +16,7 @@ export const snapshotList = command({
       if (result.snapshots.length === 0) return ['there are no snapshots; thaw snapshot create DISK makes one']
       return table(
         [{ title: 'SNAPSHOT' }, { title: 'SIZE', align: 'right' }, { title: 'CREATED' }, { title: 'USED BY' }],
-        result.snapshots.map(each => [
+        result.snapshots.map((each) => [
           `${each.disk}@${each.name}`,
           formatSize(each.sizeBytes),
           formatMoment(each.createdAt),

@@ -5,7 +5,7 @@ import { parseSnapshot, parseTarget } from '../names.ts'
 export const snapshotRename = command({
   command: 'rename <snapshot> <newname>',
   describe: 'Rename a snapshot that no client has attached',
-  builder: yargs =>
+  builder: (yargs) =>
     yargs
       .positional('snapshot', { type: 'string', demandOption: true, describe: 'DISK@SNAPSHOT' })
       .positional('newname', { type: 'string', demandOption: true, describe: 'its name from now on, without the disk' })

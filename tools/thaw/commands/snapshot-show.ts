@@ -7,7 +7,7 @@ import { formatMoment } from '../words.ts'
 export const snapshotShow = command({
   command: 'show <snapshot>',
   describe: 'Show one snapshot, who reads through it and who has it attached',
-  builder: yargs =>
+  builder: (yargs) =>
     yargs
       .positional('snapshot', { type: 'string', demandOption: true, describe: 'DISK@SNAPSHOT' })
       .example('$0 snapshot show web0@monday', 'all that is known of it'),
@@ -18,7 +18,10 @@ export const snapshotShow = command({
       sheet([
         ['snapshot', `${snapshot.disk}@${snapshot.name}`],
         ['disk', snapshot.diskExists ? snapshot.disk : `${snapshot.disk}, deleted`],
-        ['size', `${formatSize(snapshot.sizeBytes)} (${snapshot.sizeBytes} bytes) in chunks of ${formatSizeExactly(snapshot.chunkBytes)}`],
+        [
+          'size',
+          `${formatSize(snapshot.sizeBytes)} (${snapshot.sizeBytes} bytes) in chunks of ${formatSizeExactly(snapshot.chunkBytes)}`,
+        ],
         ['created', formatMoment(snapshot.createdAt)],
         ['used by', snapshot.usedBy.length === 0 ? 'nobody' : snapshot.usedBy.join(', ')],
         ['clients', clients.length === 0 ? 'none' : clients.map(({ address }) => address).join(', ')],

@@ -10,7 +10,8 @@ const rowsMax = 12
 export const status = command({
   command: 'status',
   describe: 'Show disks, hydrations, clients, space and warnings on one screen',
-  builder: yargs => yargs.example('$0 status', 'a look at everything').example('$0 status --json', 'the same for a program'),
+  builder: (yargs) =>
+    yargs.example('$0 status', 'a look at everything').example('$0 status --json', 'the same for a program'),
   run: async (_, session) => {
     const result = await session.call('status', {})
     session.answer(result, () => statusLines(result))
@@ -20,10 +21,10 @@ export const status = command({
 export function statusLines(status: DaemonStatus): string[] {
   const { space, disks, clients, listeners, states, warnings } = status
   return [
-    `thawd ${status.version}, up ${formatTime(status.uptimeSeconds)}, data in ${status.dataDirectory}${states.map(state => `, ${state}`).join('')}`,
+    `thawd ${status.version}, up ${formatTime(status.uptimeSeconds)}, data in ${status.dataDirectory}${states.map((state) => `, ${state}`).join('')}`,
     `listens at ${listeners.length === 0 ? 'no address' : listeners.map(listenerAddress).join(', ')}`,
     `space: ${formatSize(space.provisionedBytes)} provisioned, ${formatSize(space.storedBytes)} stored; ${formatSize(space.freeBytes)} of ${formatSize(space.totalBytes)} free, ${formatSize(space.reserveBytes)} in reserve`,
-    ...warnings.map(warning => `warning: ${warning}`),
+    ...warnings.map((warning) => `warning: ${warning}`),
     '',
     ...(disks.length === 0 ? ['no disks; thaw disk create NAME SIZE makes one'] : diskLines(status)),
     '',
@@ -32,8 +33,8 @@ export function statusLines(status: DaemonStatus): string[] {
 }
 
 function diskLines({ disks, clients, snapshotCount }: DaemonStatus): string[] {
-  const rows = disks.slice(0, rowsMax).map(disk => {
-    const attached = clients.filter(client => client.disk === disk.name && client.snapshot === null).length
+  const rows = disks.slice(0, rowsMax).map((disk) => {
+    const attached = clients.filter((client) => client.disk === disk.name && client.snapshot === null).length
     return [disk.name, formatSize(disk.sizeBytes), String(disk.snapshotCount), String(attached), diskInWords(disk)]
   })
   const columns = [
@@ -51,7 +52,12 @@ function diskLines({ disks, clients, snapshotCount }: DaemonStatus): string[] {
 function clientLines({ clients }: DaemonStatus): string[] {
   const shown = clients.slice(0, rowsMax)
   const more = clients.length - shown.length
-  const rows = shown.map(each => [each.address, each.export, each.readOnly ? 'read only' : '', formatMoment(each.attachedAt)])
+  const rows = shown.map((each) => [
+    each.address,
+    each.export,
+    each.readOnly ? 'read only' : '',
+    formatMoment(each.attachedAt),
+  ])
   return [
     ...table([{ title: 'CLIENT' }, { title: 'EXPORT' }, { title: '' }, { title: 'SINCE' }], rows),
     ...(more === 0 ? [] : [`and ${more} more: thaw status --json`]),
