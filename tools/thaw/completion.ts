@@ -26,22 +26,22 @@ const completed: Readonly<Record<string, readonly ('disk' | 'snapshot')[]>> = {
   detach: ['disk', 'snapshot'],
 }
 
-/** Adds the names that fit to what the parser knows. Without a daemon there are none, and nothing is said about it. */
-export async function complete(
-  args: { readonly _: readonly string[]; readonly control?: unknown },
-  known: readonly string[],
-  session: Session,
-): Promise<string[]> {
-  const [first = '', second = ''] = args._.slice(1)
+/** What a shell asks to complete, word by word, when this is such a question: the script of `thaw completion` puts an option in front. */
+export function completionsAsked(words: readonly string[]): readonly string[] | null {
+  return words[0] === '--get-yargs-completions' ? words.slice(2) : null
+}
+
+/** The names of the daemon's disks and snapshots that may stand there. Without a daemon there are none, and nothing is said about it. */
+export async function nameCompletions(typed: readonly string[], session: Session): Promise<string[]> {
+  const [first = '', second = ''] = typed
   const kinds = completed[`${first} ${second}`] ?? completed[first]
-  // A name that begins like an option is none.
-  if (kinds === undefined || args._.at(-1)?.startsWith('-') === true) return [...known]
-  if (typeof args.control === 'string') session.controlPath = args.control
+  const last = typed.at(-1) ?? ''
+  if (kinds === undefined || typed.length < 2 || last.startsWith('-')) return []
   const names = await Promise.race([
     namesOf(kinds, session).catch(() => []),
     new Promise<string[]>((resolve) => setTimeout(resolve, waitMillisMax, []).unref()),
   ])
-  return [...names, ...known]
+  return names.filter((name) => name.startsWith(last))
 }
 
 async function namesOf(kinds: readonly ('disk' | 'snapshot')[], session: Session): Promise<string[]> {

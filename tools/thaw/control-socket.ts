@@ -53,7 +53,8 @@ export async function connectToDaemon(paths: readonly string[]): Promise<Control
   )
 }
 
-function reasonOf(path: string, error: NodeJS.ErrnoException): string {
+/** Why a path is of no use, in a few words. */
+export function reasonOf(path: string, error: NodeJS.ErrnoException): string {
   switch (error.code) {
     case 'ENOENT':
       return 'no such file'

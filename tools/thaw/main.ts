@@ -2,7 +2,7 @@ import yargs from 'yargs'
 import { ControlConnectionLost, ControlRefusal } from '../control-client.ts'
 import { QuantityError } from '../../daemon/quantities.ts'
 import { commands } from './commands.ts'
-import { complete } from './completion.ts'
+import { completionsAsked, nameCompletions } from './completion.ts'
 import { exitCodes, Failure, wrongUsage } from './failure.ts'
 import type { ExitCode } from './failure.ts'
 import { Session } from './session.ts'
@@ -51,7 +51,7 @@ async function parse(words: readonly string[], session: Session): Promise<void> 
     .demandCommand(1, 'say what to do')
     .strict()
     .recommendCommands()
-    .completion('completion', 'Print a script that completes commands and names in your shell', completeNames(session))
+    .completion('completion', 'Print a script that completes commands and names in your shell')
     .example('$0 disk create web0 20GiB', 'a disk, and the NBD export web0')
     .example('$0 snapshot create web0@monday', 'freeze it as it is')
     .example('$0 restore web0@monday copy0', 'a second disk of it, at once')
@@ -77,25 +77,12 @@ async function parse(words: readonly string[], session: Session): Promise<void> 
   let printed = ''
   await parser.parseAsync([...words], {}, (error: unknown, _args: unknown, output: string) => {
     failure ??= error
-    printed += output === '' ? '' : `${output}\n`
+    printed += output === '' || output.endsWith('\n') ? output : `${output}\n`
   })
   if (failure !== undefined && failure !== null) throw failure
+  const asked = completionsAsked(words)
+  if (asked !== null) printed = (await nameCompletions(asked, session)).map((name) => `${name}\n`).join('') + printed
   if (printed !== '') stdout.write(printed)
-}
-
-type Filter = (onCompleted: (error: Error | null, known: string[] | undefined) => void) => void
-
-function completeNames(session: Session) {
-  return (
-    _current: string,
-    args: { _: string[]; control?: unknown },
-    filter: Filter,
-    done: (words: string[]) => void,
-  ): void => {
-    filter((_error, known) => {
-      void complete(args, known ?? [], session).then(done)
-    })
-  }
 }
 
 /** Says what went wrong in one line, and as the document when one was asked for. */

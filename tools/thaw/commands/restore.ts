@@ -49,8 +49,9 @@ export const restore = command({
     if (wait !== true) return session.answer(result, () => inWords(snapshot, result))
 
     if (!session.json) session.write(inWords(snapshot, result))
-    const end = await waitForHydration(session, newdisk, timeoutSeconds)
-    session.answer({ ...result, ...end }, () => [`${newdisk} has all of its data`])
+    const { outcome } = await waitForHydration(session, newdisk, timeoutSeconds)
+    const { disk } = await session.call('disk.show', { name: newdisk })
+    session.answer({ ...result, disk, outcome }, () => [`${newdisk} has all of its data`])
   },
 })
 
