@@ -33,7 +33,8 @@ export interface Configuration {
   /** Bytes a second; null is unlimited. */
   readonly hydrationRateDefault: number | null
   readonly hydrationRateTotal: number | null
-  readonly chunkBytesPlacement: 'segments' | 'leveldb'
+  /** `null`: as the store was made, or segments for a new one. */
+  readonly chunkBytesPlacement: 'segments' | 'leveldb' | null
   readonly compression: 'lz4' | 'none'
   readonly inlineBytesMax: number
   /** `null`: what the store finds right for its file system. */
@@ -75,11 +76,15 @@ export function configure(given: GivenOptions, surroundings: Surroundings): Conf
     cacheBytes: options.size('cache', { min: cacheBytesMin, max: Number.MAX_SAFE_INTEGER }, 256 * MiB),
     hydrationRateDefault: options.rate('hydration-rate-default', 100 * MiB),
     hydrationRateTotal: options.rate('hydration-rate-total', null),
-    chunkBytesPlacement: options.choice('chunk-bytes', ['segments', 'leveldb']),
-    compression: options.choice('compression', ['lz4', 'none']),
+    chunkBytesPlacement: options.choice('chunk-bytes', ['segments', 'leveldb'], null),
+    compression: options.choice('compression', ['lz4', 'none'], 'lz4'),
     inlineBytesMax: options.size('inline-bytes-max', { min: 0, max: inlineBytesCeiling }, 512),
     reserveBytes: options.size('reserve-bytes', { min: 0, max: Number.MAX_SAFE_INTEGER }, null),
-    logLevel: options.choice('log-level', ['info', ...logLevels.filter((level) => level !== 'critical')]),
+    logLevel: options.choice(
+      'log-level',
+      logLevels.filter((level) => level !== 'critical'),
+      'info',
+    ),
   }
 }
 
@@ -130,14 +135,11 @@ class Reader {
     })
   }
 
-  /** One of some words; the first is the default. */
-  choice<T extends string>(name: OptionName, words: readonly [T, ...T[]]): T {
+  choice<const T extends string, D extends string | null>(name: OptionName, words: readonly T[], otherwise: D): T | D {
     const given = this.text(name)
-    if (given === null) return words[0]
+    if (given === null) return otherwise
     const word = words.find((candidate) => candidate === given.text)
-    if (word === undefined) {
-      throw new UsageError(`${given.where} '${given.text}' is not one of ${[...new Set(words)].join(', ')}`)
-    }
+    if (word === undefined) throw new UsageError(`${given.where} '${given.text}' is not one of ${words.join(', ')}`)
     return word
   }
 

@@ -44,7 +44,7 @@ export interface StoreOptions {
   readonly cacheBytes: number
   readonly hydrationRateDefault: number | null
   readonly hydrationRateTotal: number | null
-  readonly chunkBytesPlacement: 'segments' | 'leveldb'
+  readonly chunkBytesPlacement?: 'segments' | 'leveldb'
   readonly compression: 'lz4' | 'none'
   readonly inlineBytesMax: number
   readonly reserveBytes?: number
@@ -241,7 +241,7 @@ async function openStore(options: DaemonOptions, onEvent: (event: StoreEvent) =>
     cacheBytes: configuration.cacheBytes,
     hydrationRateDefault: configuration.hydrationRateDefault,
     hydrationRateTotal: configuration.hydrationRateTotal,
-    chunkBytesPlacement: configuration.chunkBytesPlacement,
+    ...(configuration.chunkBytesPlacement === null ? {} : { chunkBytesPlacement: configuration.chunkBytesPlacement }),
     compression: configuration.compression,
     inlineBytesMax: configuration.inlineBytesMax,
     ...(configuration.reserveBytes === null ? {} : { reserveBytes: configuration.reserveBytes }),

@@ -50,7 +50,10 @@ export const optionSpecs = {
     summary: 'how fast a restored disk hydrates unless told otherwise [100MiB/s]',
   },
   'hydration-rate-total': { value: 'RATE', summary: 'how fast all of them hydrate together [unlimited]' },
-  'chunk-bytes': { value: 'segments|leveldb', summary: 'where chunk bytes live [segments]' },
+  'chunk-bytes': {
+    value: 'segments|leveldb',
+    summary: 'where chunk bytes live, said when the store is made [segments]',
+  },
   compression: { value: 'lz4|none', summary: 'of chunks that shrink [lz4]' },
   'inline-bytes-max': {
     value: 'SIZE',
