@@ -1,0 +1,135 @@
+/**
+ * Finds what a view reads for a chunk, in its own lineage or through the chain
+ * of its origins, and fills entries with it. Each entry is filled once, however
+ * many wait for it.
+ */
+
+import type { Core } from './core.ts'
+import { type Entry, SECTORS, WHOLE } from './entry.ts'
+import type { View } from './lineage.ts'
+import { type Row, RowKind } from './row.ts'
+
+export interface Found {
+  /** Null: nothing is stored, the chunk is all zeroes. */
+  readonly row: Row | null
+  /** It was not the lineage's own, but an origin's. */
+  readonly inherited: boolean
+}
+
+const ZEROES: Found = { row: null, inherited: false }
+
+export class ChunkLoader {
+  readonly #core: Core
+
+  constructor(core: Core) {
+    this.#core = core
+  }
+
+  /** What a view reads for a chunk; or, when a page is missing, the view whose page must be loaded first. */
+  resolve(view: View, chunk: number): Found | View {
+    for (let at = view; ; ) {
+      const row = this.#core.index.find(at, chunk)
+      if (row === undefined) return at
+      if (row !== null) return row.kind === RowKind.HOLE ? ZEROES : { row, inherited: at !== view }
+      const origin = at.lineage.origin
+      if (origin === null || chunk >= origin.chunkCount) return ZEROES
+      at = origin.view
+    }
+  }
+
+  /** The same, loading what is missing; for cold paths. */
+  async resolved(view: View, chunk: number): Promise<Found> {
+    for (;;) {
+      const found = this.resolve(view, chunk)
+      if (!isView(found)) return found
+      await this.#core.index.loaded(found, chunk)
+    }
+  }
+
+  /** Makes an entry whole: its missing sectors come from what is stored. The callback may come at once. */
+  fill(entry: Entry, done: (error: Error | null) => void): void {
+    if (entry.valid === WHOLE) return done(null)
+    if (entry.loading !== undefined) {
+      entry.loading.push(done)
+      return
+    }
+    entry.loading = [done]
+    this.#attempt(entry, undefined)
+  }
+
+  #attempt(entry: Entry, failed: { row: Row; error: Error } | undefined): void {
+    // A frozen entry must not see what its successor wrote.
+    const view = entry.detached ? entry.view.lineage.view(entry.generation) : entry.view
+    const found = this.resolve(view, entry.chunk)
+    if (isView(found)) {
+      // After the wait everything is asked again from the start: an origin may have been cut meanwhile.
+      this.#core.index.load(found, entry.chunk, (error) =>
+        error === null ? this.#attempt(entry, failed) : this.#filled(entry, error, false),
+      )
+      return
+    }
+    const { row, inherited } = found
+    if (row === null) {
+      fillMissing(entry, undefined)
+      this.#filled(entry, null, false)
+      return
+    }
+    if (failed !== undefined && sameRecord(failed.row, row)) {
+      this.#filled(entry, failed.error, false)
+      return
+    }
+    this.#core.reader.chunk(row, entry.buffer.length, (error, chunk) => {
+      if (error !== null) {
+        // Its segment may have been cleaned away between the look-up and the read: look again, once for each place.
+        this.#attempt(entry, { row, error })
+        return
+      }
+      fillMissing(entry, chunk)
+      this.#filled(entry, null, inherited)
+    })
+  }
+
+  #filled(entry: Entry, error: Error | null, inherited: boolean): void {
+    const waiting = entry.loading ?? []
+    entry.loading = undefined
+    const answer = () => {
+      for (const done of waiting) done(error)
+    }
+    if (error !== null) {
+      if (entry.unfolded === 0) this.#core.cache.detach(entry)
+      return answer()
+    }
+    const lineage = entry.view.lineage
+    if (inherited && lineage.hydration !== null && !entry.detached && entry.view === lineage.head && entry.unfolded === 0) {
+      this.#core.writeBack.promote(entry)
+      // What a read fetched is kept. Where the log cannot follow, the reader waits for memory (not for a throttle).
+      if (this.#core.writeBack.isFull(lineage)) return this.#core.writeBack.wait(lineage, answer)
+    }
+    answer()
+  }
+}
+
+export function isView(found: Found | View): found is View {
+  return 'lineage' in found
+}
+
+function sameRecord(a: Row, b: Row): boolean {
+  return a.segment === b.segment && a.offset === b.offset && a.sequence === b.sequence && a.dataRow === b.dataRow
+}
+
+/** Takes the sectors that the entry does not have from `chunk`; zeroes when that is undefined. */
+function fillMissing(entry: Entry, chunk: Buffer | undefined): void {
+  if (entry.valid === 0) {
+    if (chunk === undefined) entry.buffer.fill(0)
+    else chunk.copy(entry.buffer)
+  } else {
+    const sectorBytes = entry.buffer.length / SECTORS
+    for (let sector = 0; sector < SECTORS; sector++) {
+      if ((entry.valid & (1 << sector)) !== 0) continue
+      const first = sector * sectorBytes
+      if (chunk === undefined) entry.buffer.fill(0, first, first + sectorBytes)
+      else chunk.copy(entry.buffer, first, first, first + sectorBytes)
+    }
+  }
+  entry.valid = WHOLE
+}

@@ -1,0 +1,205 @@
+/**
+ * Discarded ranges. A discard of any length is one HOLE record and one entry in
+ * its lineage's list, which every look-up asks; so it answers at once. Behind
+ * it, in bounded batches, the chunks in the range that have something to hide
+ * (an older row, or something in the origin) get rows of their own, and then the
+ * list forgets it. A discard of a range where nothing is stored leaves nothing.
+ */
+
+import { holeRow, READ_ROWS } from './chunk-index.ts'
+import type { Core } from './core.ts'
+import type { Hole, Lineage, View } from './lineage.ts'
+import { Codec, RecordType } from './record.ts'
+import { chunkKey, decodeRow, GENERATION_MAX, keyChunk, outdates, type Row, RowKind } from './row.ts'
+
+/** Holes of one lineage that look-ups may have to ask; further discards wait. */
+const HOLES_MAX = 256
+const RETRY_MILLIS = 1000
+
+export class Discards {
+  readonly #core: Core
+  readonly #draining = new Map<Lineage, Promise<void>>()
+  readonly #lineagesWithHoles = new Set<Lineage>()
+  readonly #waiting = new Map<Lineage, (() => void)[]>()
+  /** Until recovery is over the catalogue is not to be believed. */
+  #stopped = true
+
+  constructor(core: Core) {
+    this.#core = core
+  }
+
+  isFull(lineage: Lineage): boolean {
+    return lineage.holes.length >= HOLES_MAX
+  }
+
+  /** Calls back when `isFull` is false again. */
+  wait(lineage: Lineage, run: () => void): void {
+    const waiting = this.#waiting.get(lineage)
+    if (waiting === undefined) this.#waiting.set(lineage, [run])
+    else waiting.push(run)
+  }
+
+  /** The chunks read as zeroes from this call on. */
+  add(lineage: Lineage, first: number, count: number): void {
+    this.forgetEntries(lineage, first, count, lineage.generation)
+    const sequence = ++this.#core.sequence
+    const position = this.#core.log.append(
+      {
+        type: RecordType.HOLE,
+        codec: Codec.RAW,
+        sequence,
+        lineage: lineage.id,
+        generation: lineage.generation,
+        chunk: first,
+        extent: count,
+        payloadBytes: 0,
+        chunkBytes: lineage.chunkBytes,
+        durableSegment: 0,
+        durableOffset: 0,
+      },
+      nothing,
+    )
+    this.addHole(lineage, { first, count, generation: lineage.generation, sequence, position })
+  }
+
+  /** The same for a record that is in the log already. */
+  addHole(lineage: Lineage, hole: Hole): void {
+    lineage.holes.push(hole)
+    this.#lineagesWithHoles.add(lineage)
+    this.drain(lineage)
+  }
+
+  /** Drops what memory holds of a range, except what frozen generations still need. */
+  forgetEntries(lineage: Lineage, first: number, count: number, generation: number): void {
+    const { entries } = lineage.head
+    if (count > entries.size) {
+      for (const chunk of entries.keys()) if (chunk >= first && chunk < first + count) this.#forget(lineage, chunk, generation)
+    } else for (let chunk = first; chunk < first + count; chunk++) this.#forget(lineage, chunk, generation)
+  }
+
+  /** The oldest hole record that a replay needs; infinity when there is none. */
+  oldestHole(): number {
+    let oldest = Number.POSITIVE_INFINITY
+    for (const lineage of this.#lineagesWithHoles) {
+      if (lineage.holes.length === 0) this.#lineagesWithHoles.delete(lineage)
+      for (const hole of lineage.holes) oldest = Math.min(oldest, hole.position)
+    }
+    return oldest
+  }
+
+  drain(lineage: Lineage): void {
+    if (this.#stopped || this.#draining.has(lineage) || lineage.holes.length === 0) return
+    const drained = this.#drainAll(lineage).finally(() => this.#draining.delete(lineage))
+    this.#draining.set(lineage, drained)
+  }
+
+  /** All of a lineage's holes have their rows when this resolves. */
+  async drained(lineage: Lineage): Promise<void> {
+    while (lineage.holes.length > 0 && !this.#stopped) {
+      this.drain(lineage)
+      await this.#draining.get(lineage)
+    }
+  }
+
+  /** Background work may begin. */
+  start(): void {
+    this.#stopped = false
+    for (const lineage of this.#lineagesWithHoles) this.drain(lineage)
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true
+    await Promise.all(this.#draining.values())
+  }
+
+  #forget(lineage: Lineage, chunk: number, generation: number): void {
+    const entry = lineage.head.entries.get(chunk)
+    if (entry === undefined) return
+    // A generation that is being frozen keeps its bytes; without them in the map no reader of the head sees them.
+    if (entry.unfolded === 0 || entry.generation === generation) this.#core.writeBack.drop(entry)
+    this.#core.cache.detach(entry)
+  }
+
+  async #drainAll(lineage: Lineage): Promise<void> {
+    while (!this.#stopped) {
+      const hole = lineage.holes[0]
+      if (hole === undefined) return
+      try {
+        await this.#drainHole(lineage, hole)
+      } catch {
+        // The index is being opened again (it has reported why); the hole stays in the list meanwhile.
+        await new Promise<void>((resolve) => this.#core.environment.clock.after(RETRY_MILLIS, resolve))
+        continue
+      }
+      if (this.#stopped) return
+      lineage.holes.shift()
+      const waiting = this.#waiting.get(lineage)
+      this.#waiting.delete(lineage)
+      for (const run of waiting ?? []) run()
+    }
+  }
+
+  async #drainHole(lineage: Lineage, hole: Hole): Promise<void> {
+    // Rows that are not in LevelDB yet, and bytes of frozen generations that are still to be appended.
+    const pending = [...lineage.overlay.keys()]
+    for (const entries of [lineage.unlogged, lineage.patched]) for (const entry of entries) pending.push(entry.chunk)
+    for (const chunk of pending) if (covers(hole, chunk)) await this.#cover(lineage, hole, chunk)
+    await this.#coverRows(lineage, hole, lineage.head, hole.first + hole.count)
+    let end = hole.first + hole.count
+    for (let { origin } = lineage; origin !== null && end > hole.first; origin = origin.view.lineage.origin) {
+      end = Math.min(end, origin.chunkCount)
+      for (const chunk of [...origin.view.lineage.overlay.keys()]) {
+        if (chunk >= hole.first && chunk < end) await this.#cover(lineage, hole, chunk)
+      }
+      await this.#coverRows(lineage, hole, origin.view, end)
+    }
+  }
+
+  /** Covers each chunk for which a view's lineage has a row in LevelDB. */
+  async #coverRows(lineage: Lineage, hole: Hole, view: View, end: number): Promise<void> {
+    let from = hole.first
+    while (from < end && !this.#stopped && !lineage.dead) {
+      const to = chunkKey(view.lineage.id, end, GENERATION_MAX)
+      const iterator = await this.#core.index.iterate(chunkKey(view.lineage.id, from, GENERATION_MAX), to)
+      let rows: [Buffer, Buffer][]
+      try {
+        rows = await iterator.next(READ_ROWS)
+      } finally {
+        await iterator.close()
+      }
+      if (rows.length === 0) return
+      for (const [key, value] of rows) {
+        const row = decodeRow(key, value)
+        if (row.chunk < from) continue
+        if (row.kind !== RowKind.CHUNK) continue
+        from = row.chunk + 1
+        await this.#cover(lineage, hole, row.chunk)
+      }
+      const [lastKey] = rows[rows.length - 1] as [Buffer, Buffer]
+      from = keyChunk(lastKey) + 1
+      await this.#roomForRows()
+    }
+  }
+
+  /** Gives a chunk its row, unless the lineage already has one that is newer than the hole. */
+  async #cover(lineage: Lineage, hole: Hole, chunk: number): Promise<void> {
+    const view = hole.generation === lineage.generation ? lineage.head : lineage.view(hole.generation)
+    let row: Row | null | undefined
+    while ((row = this.#core.index.find(view, chunk)) === undefined) await this.#core.index.loaded(view, chunk)
+    const cover = holeRow(lineage.id, chunk, hole.generation, hole.sequence)
+    if (row !== null && row.sequence !== hole.sequence && outdates(row, cover)) return
+    this.#core.index.set(lineage, cover, hole.position)
+  }
+
+  async #roomForRows(): Promise<void> {
+    while (!this.#core.index.hasRoom && !this.#stopped) {
+      await new Promise<void>((resolve) => this.#core.index.onRoom(resolve))
+    }
+  }
+}
+
+const nothing = Buffer.alloc(0)
+
+function covers(hole: Hole, chunk: number): boolean {
+  return chunk >= hole.first && chunk < hole.first + hole.count
+}

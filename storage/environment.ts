@@ -1,0 +1,119 @@
+/**
+ * Everything that the store takes from the world around it. The store reaches
+ * files, LevelDB, compression, time and chance only through these interfaces,
+ * so that a simulation can be put under it: one that forgets what was not
+ * synced, fails the n-th call, and runs the same way twice.
+ *
+ * Calls on the I/O path take callbacks (one per batch or per chunk, no promise
+ * to allocate); everything cold is a promise.
+ */
+
+export interface FileHandle {
+  /** Writes at `position` (bytes). Like the system call it may write less than `length`; the caller goes on with the rest. */
+  write(
+    buffer: Buffer,
+    offset: number,
+    length: number,
+    position: number,
+    done: (error: Error | null, written: number) => void,
+  ): void
+  /** Reads at `position` (bytes). Reads less than `length` only at the end of the file. */
+  read(
+    buffer: Buffer,
+    offset: number,
+    length: number,
+    position: number,
+    done: (error: Error | null, bytesRead: number) => void,
+  ): void
+  /** `fdatasync`: what was written before this call survives a power cut once `done` has no error. */
+  sync(done: (error: Error | null) => void): void
+  /** Bytes. */
+  size(): Promise<number>
+  close(): Promise<void>
+}
+
+export interface FileSystem {
+  /** `create` fails when the file exists; `read` when it does not. */
+  open(path: string, mode: 'create' | 'read'): Promise<FileHandle>
+  /** Names in a directory, in no particular order. */
+  list(directory: string): Promise<string[]>
+  makeDirectory(path: string): Promise<void>
+  remove(path: string): Promise<void>
+  /** Cuts a file off after `length` bytes, durably. */
+  truncate(path: string, length: number): Promise<void>
+  /** Makes creations and removals in a directory survive a power cut. */
+  syncDirectory(path: string): Promise<void>
+  /** The whole of a small file; undefined when there is none. */
+  readFile(path: string): Promise<Buffer | undefined>
+  /** Creates a small file; durable, with its directory entry, when it resolves. */
+  writeFile(path: string, data: string): Promise<void>
+  /** Of the file system that holds `path`: bytes free for this process, and bytes in all. */
+  space(path: string): Promise<{ freeBytes: number; totalBytes: number }>
+  /** Bytes of the files directly in a directory. */
+  directoryBytes(path: string): Promise<number>
+}
+
+/** Rows read in the order of their keys. Keeps everything deleted since it was opened: close it within a second or so. */
+export interface LevelIterator {
+  /** Up to `count` rows (at most 128: more block the event loop); an empty array at the end. */
+  next(count: number): Promise<[Buffer, Buffer][]>
+  /** The next row is the first at or after `key`. */
+  seek(key: Buffer): void
+  close(): Promise<void>
+}
+
+/** Changes that are applied together. */
+export interface LevelBatch {
+  put(key: Buffer, value: Buffer): void
+  remove(key: Buffer): void
+  readonly length: number
+  /** Applies all or nothing, durably (`sync: true`, always: LevelDB's sync covers only its current log file). */
+  write(): Promise<void>
+}
+
+export interface LevelDatabase {
+  get(key: Buffer): Promise<Buffer | undefined>
+  /** Rows with `from <= key < to`. */
+  iterate(from: Buffer, to: Buffer): LevelIterator
+  batch(): LevelBatch
+  close(): Promise<void>
+}
+
+export interface LevelFactory {
+  /** Creates the database when there is none. Rejects with the system code LEVEL_LOCKED when another process has it. */
+  open(directory: string): Promise<LevelDatabase>
+}
+
+/** LZ4 in the block format, with the raw size in front (u32, little-endian). */
+export interface Compression {
+  /** On the thread pool: `data` must not change until it resolves. */
+  compress(data: Buffer): Promise<Buffer>
+  /** Synchronous: decompression runs at memory speed. Throws when the input is damaged. */
+  decompress(data: Buffer): Buffer
+}
+
+export interface Timer {
+  cancel(): void
+}
+
+export interface Clock {
+  /** Milliseconds of a clock that never jumps. */
+  monotonicMillis(): number
+  /** Milliseconds since 1970, for names and dates that people read. */
+  wallMillis(): number
+  after(millis: number, run: () => void): Timer
+  /** Soon, after I/O that is ready has been handled. */
+  soon(run: () => void): void
+}
+
+export interface Random {
+  bytes(count: number): Buffer
+}
+
+export interface Environment {
+  readonly files: FileSystem
+  readonly level: LevelFactory
+  readonly compression: Compression
+  readonly clock: Clock
+  readonly random: Random
+}

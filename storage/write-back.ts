@@ -1,0 +1,567 @@
+/**
+ * The way of written bytes from memory into the log.
+ *
+ *   clean ──write──> unlogged ──FLUSH of a small write: PATCH──> patched
+ *     ^                  │                                          │
+ *     └──────────────────┴───────── fold: a whole CHUNK ────────────┘
+ *
+ * FLUSH and FUA append what is new, as PATCH where it is a small part of its
+ * chunk (no read needed), and sync the log. Folding, in the background, completes
+ * a chunk from what is stored and appends it whole; only that makes an entry
+ * clean. It keeps the dirty bytes below their bound, the replay after a crash
+ * short, and nothing dirty for longer than some seconds.
+ */
+
+import { type Core } from './core.ts'
+import { countSectors, eachRun, type Entry, SECTORS, WHOLE } from './entry.ts'
+import { StoreError } from './errors.ts'
+import { holeRow } from './chunk-index.ts'
+import type { Lineage } from './lineage.ts'
+import { type Position, segmentOf } from './position.ts'
+import { Codec, RecordType } from './record.ts'
+import { RowKind } from './row.ts'
+
+/** Folds under way at the same time. */
+const FOLDS_MAX = 64
+/** Folding begins at this part of the dirty bytes allowed, and goes on down to the other. */
+const HIGH_WATER = 0.5
+const LOW_WATER = 0.25
+/** Patches are folded when they are this far behind the log's end, in segments. */
+const PATCH_TAIL_SEGMENTS = 4
+const TICK_MILLIS = 1000
+/** Nothing stays dirty longer than this, in ticks. */
+const AGE_TICKS = 5
+/** A patch when at most this many of a chunk's 32 sectors are new. */
+const PATCH_SECTORS_MAX = SECTORS / 2
+/** Compressed bytes are kept when they save at least an eighth. */
+const SHRINK_MAX = 7 / 8
+/** After data that did not shrink, up to this many chunks are not tried. */
+const COMPRESS_SKIP_MAX = 256
+
+export interface WriteBackOptions {
+  /** Dirty bytes of all lineages together. */
+  readonly dirtyBytesMax: number
+  readonly compress: boolean
+  /** Chunks of at most this stored size are copied into their index rows. */
+  readonly inlineBytesMax: number
+  /** The log's segment size, for the length of its tail. */
+  readonly segmentBytes: number
+  onDamaged(lineage: Lineage, chunk: number, error: Error): void
+}
+
+/** Marks of folded patches that are kept before the list is cut. */
+const PATCHES_FORGOTTEN_MAX = 8192
+
+interface PatchMark {
+  readonly entry: Entry
+  readonly position: Position
+}
+
+export class WriteBack {
+  readonly #core: Core
+  readonly #options: WriteBackOptions
+  #dirtyBytes = 0
+  /** Lineages with dirty bytes, in the order in which folding visits them. */
+  readonly #dirty = new Set<Lineage>()
+  readonly #blocked = new Set<Lineage>()
+  #folding = 0
+  /** Folding goes on until the low water mark. */
+  #draining = false
+  #waitingForRoom = false
+  #tick = 0
+  #ticking = false
+  /** Until recovery is over nothing may be appended. */
+  #stopped = true
+  /** Patches in the order of the log; those folded since are skipped when they come first. */
+  #patches: PatchMark[] = []
+  #patchesFirst = 0
+
+  constructor(core: Core, options: WriteBackOptions) {
+    this.#core = core
+    this.#options = options
+  }
+
+  get dirtyBytes(): number {
+    return this.#dirtyBytes
+  }
+
+  /** Whether a lineage has its fair share of the dirty bytes, or more. */
+  isFull(lineage: Lineage): boolean {
+    const max = this.#options.dirtyBytesMax
+    return this.#dirtyBytes >= max || lineage.dirtyBytes * Math.max(1, this.#dirty.size) >= max
+  }
+
+  /** Calls back, in order, when the lineage has room among the dirty bytes. */
+  wait(lineage: Lineage, run: () => void): void {
+    lineage.waiting.push(run)
+    this.#blocked.add(lineage)
+    this.#draining = true
+    this.#pump()
+  }
+
+  /** Why a write cannot be taken: the log has failed, its file system is full, or too many bases cannot be read. */
+  refusal(lineage: Lineage): StoreError | undefined {
+    const { log } = this.#core
+    return log.failure ?? log.noSpace ?? (lineage.stuck.size === 0 ? undefined : this.#stuckRefusal(lineage))
+  }
+
+  /** `mask` sectors of an entry were written. Assigns the sequence. */
+  touch(entry: Entry, mask: number): void {
+    const { lineage } = entry.view
+    entry.valid |= mask
+    entry.unlogged |= mask
+    entry.unfolded |= mask
+    entry.generation = lineage.generation
+    entry.sequence = ++this.#core.sequence
+    entry.promote = false
+    entry.used = true
+    if (lineage.patched.size > 0) lineage.patched.delete(entry)
+    lineage.unlogged.add(entry)
+    this.#becameDirty(entry)
+  }
+
+  /** An entry was read from the origin and is to be kept as this lineage's own. */
+  promote(entry: Entry): void {
+    if (entry.unfolded !== 0 || entry.promote) return
+    entry.promote = true
+    entry.view.lineage.unlogged.add(entry)
+    this.#becameDirty(entry)
+  }
+
+  /** The entry's bytes need not be kept: discarded, or its lineage is gone. */
+  drop(entry: Entry): void {
+    entry.unlogged = 0
+    entry.unfolded = 0
+    this.#becameClean(entry)
+  }
+
+  /** Recovery found a patch: `mask` sectors of the entry, with their bytes in place, are in the log at `position`. */
+  recovered(entry: Entry, patch: { mask: number; generation: number; sequence: number; position: Position }): void {
+    entry.valid |= patch.mask
+    entry.unfolded |= patch.mask
+    entry.generation = patch.generation
+    entry.sequence = patch.sequence
+    this.#becameDirty(entry)
+    this.#patched(entry, patch.position)
+  }
+
+  /** Appends what is new in an entry, as PATCH or CHUNK. */
+  logEntry(entry: Entry): void {
+    if (entry.promote) return this.#appendChunk(entry, 0, ++this.#core.sequence, Codec.RAW, entry.buffer)
+    if (entry.unlogged === 0) return
+    if (entry.valid === WHOLE && countSectors(entry.unlogged) > PATCH_SECTORS_MAX) {
+      return this.#appendChunk(entry, entry.generation, entry.sequence, Codec.RAW, entry.buffer)
+    }
+    this.#appendPatch(entry)
+  }
+
+  /** Everything answered before this call is durable when `done` gets no error. */
+  flush(lineage: Lineage, done: (error: Error | null) => void): void {
+    const { log } = this.#core
+    if (lineage.unlogged.size === 0) return log.sync(done)
+    const entries = [...lineage.unlogged]
+    let next = 0
+    let folding = 0
+    const finished = () => {
+      if (next === entries.length && folding === 0) log.sync(done)
+    }
+    const step = () => {
+      while (next < entries.length) {
+        const refused = log.failure ?? log.noSpace
+        if (refused !== undefined) return done(refused)
+        if (!log.hasRoom) return log.onRoom(step)
+        const entry = entries[next++] as Entry
+        if (!this.#worthCompressing(entry)) this.logEntry(entry)
+        else {
+          folding++
+          this.#fold(entry, (error) => {
+            folding--
+            // It could not be folded; its bytes are still to be logged.
+            if (error !== null) this.logEntry(entry)
+            finished()
+          })
+        }
+      }
+      finished()
+    }
+    step()
+  }
+
+  /** Everything of generations up to `generation` is whole in the log when this resolves. Rejects when a base cannot be read. */
+  async settle(lineage: Lineage, generation: number): Promise<void> {
+    for (;;) {
+      const entries = [...lineage.unlogged, ...lineage.patched].filter((entry) => !entry.promote && entry.generation <= generation)
+      if (entries.length === 0) return
+      for (let first = 0; first < entries.length; first += FOLDS_MAX) {
+        await this.#room()
+        await Promise.all(
+          entries.slice(first, first + FOLDS_MAX).map(
+            (entry) =>
+              new Promise<void>((resolve, reject) => {
+                if (entry.unfolded === 0) resolve()
+                else this.#fold(entry, (error) => (error === null ? resolve() : reject(error)))
+              }),
+          ),
+        )
+      }
+    }
+  }
+
+  /** The oldest patch that a replay needs; infinity when there is none. */
+  oldestPatch(): Position {
+    const patches = this.#patches
+    for (;;) {
+      const mark = patches[this.#patchesFirst]
+      if (mark === undefined) break
+      if (mark.entry.firstPatch === mark.position) return mark.position
+      this.#patchesFirst++
+      if (this.#patchesFirst >= PATCHES_FORGOTTEN_MAX) {
+        this.#patches = patches.slice(this.#patchesFirst)
+        this.#patchesFirst = 0
+        return this.oldestPatch()
+      }
+    }
+    this.#patches = []
+    this.#patchesFirst = 0
+    return Number.POSITIVE_INFINITY
+  }
+
+  /** Background work may begin. */
+  start(): void {
+    this.#stopped = false
+    if (this.#dirtyBytes > 0 && !this.#ticking) this.#startTicking()
+    this.#pump()
+  }
+
+  /** No more background work. */
+  stop(): void {
+    this.#stopped = true
+  }
+
+  /** Waits until the log takes bulk appends; rejects when it cannot. */
+  async #room(): Promise<void> {
+    const { log } = this.#core
+    for (;;) {
+      const refused = log.failure ?? log.noSpace
+      if (refused !== undefined) throw refused
+      if (log.hasRoom) return
+      await new Promise<void>((resolve) => log.onRoom(resolve))
+    }
+  }
+
+  #stuckRefusal(lineage: Lineage): StoreError | undefined {
+    if (!this.isFull(lineage) || lineage.stuck.size * lineage.chunkBytes * 2 < lineage.dirtyBytes) return undefined
+    return new StoreError('CHUNK_DAMAGED', 'too many small writes wait for chunks that cannot be read')
+  }
+
+  #becameDirty(entry: Entry): void {
+    if (entry.dirty) return
+    const { lineage } = entry.view
+    entry.dirty = true
+    entry.dirtyTick = this.#tick
+    if (lineage.dirtyBytes === 0) this.#dirty.add(lineage)
+    lineage.dirtyBytes += entry.buffer.length
+    this.#dirtyBytes += entry.buffer.length
+    if (!this.#ticking) this.#startTicking()
+    if (this.#draining || this.#dirtyBytes > this.#options.dirtyBytesMax * HIGH_WATER) {
+      this.#draining = true
+      this.#pump()
+    }
+  }
+
+  #becameClean(entry: Entry): void {
+    const { lineage } = entry.view
+    entry.promote = false
+    entry.firstPatch = 0
+    lineage.unlogged.delete(entry)
+    if (lineage.patched.size > 0) lineage.patched.delete(entry)
+    if (lineage.stuck.size > 0) lineage.stuck.delete(entry)
+    if (!entry.dirty) return
+    entry.dirty = false
+    lineage.dirtyBytes -= entry.buffer.length
+    this.#dirtyBytes -= entry.buffer.length
+    if (lineage.dirtyBytes === 0) this.#dirty.delete(lineage)
+    if (this.#blocked.size > 0) this.#wake()
+  }
+
+  #wake(): void {
+    for (const lineage of this.#blocked) {
+      while (lineage.waiting.length > 0 && !this.isFull(lineage)) (lineage.waiting.shift() as () => void)()
+      if (lineage.waiting.length === 0) this.#blocked.delete(lineage)
+    }
+  }
+
+  /** Requests that wait for room learn that none will come. */
+  wakeAll(): void {
+    for (const lineage of this.#blocked) {
+      this.#blocked.delete(lineage)
+      for (const run of lineage.waiting.splice(0)) run()
+    }
+  }
+
+  #startTicking(): void {
+    this.#ticking = true
+    this.#core.environment.clock.after(TICK_MILLIS, () => {
+      this.#tick++
+      if (this.#dirtyBytes === 0 || this.#stopped) {
+        this.#ticking = false
+        return
+      }
+      this.#startTicking()
+      this.#pump()
+    })
+  }
+
+  #pump(): void {
+    const { log, index } = this.#core
+    while (this.#folding < FOLDS_MAX && !this.#stopped && log.failure === undefined) {
+      if (!log.hasRoom || !index.hasRoom) {
+        if (this.#waitingForRoom) return
+        this.#waitingForRoom = true
+        const goOn = () => {
+          this.#waitingForRoom = false
+          this.#pump()
+        }
+        if (log.hasRoom) index.onRoom(goOn)
+        else log.onRoom(goOn)
+        return
+      }
+      const entry = this.#pick()
+      if (entry === undefined) return
+      this.#fold(entry, ignore)
+    }
+  }
+
+  /** The next entry to fold, or undefined when nothing needs to be folded now. */
+  #pick(): Entry | undefined {
+    const oldest = this.oldestPatch()
+    const end = this.#core.log.stagedPosition
+    if (segmentOf(end) - segmentOf(oldest) >= PATCH_TAIL_SEGMENTS) {
+      for (let at = this.#patchesFirst; at < this.#patches.length && at < this.#patchesFirst + FOLDS_MAX; at++) {
+        const { entry, position } = this.#patches[at] as PatchMark
+        if (entry.firstPatch === position && !entry.folding && !entry.view.lineage.stuck.has(entry)) return entry
+      }
+    }
+    if (this.#draining && this.#dirtyBytes <= this.#options.dirtyBytesMax * LOW_WATER && this.#blocked.size === 0) {
+      this.#draining = false
+    }
+    const agedTick = this.#tick - AGE_TICKS
+    const tickMax = this.#draining ? Number.POSITIVE_INFINITY : agedTick
+    for (const lineage of this.#dirty) {
+      const entry =
+        firstToFold(lineage.unlogged, tickMax, agedTick) ?? firstToFold(lineage.patched, tickMax, agedTick)
+      if (entry === undefined) continue
+      // To the end of the round, so that all lineages take turns.
+      this.#dirty.delete(lineage)
+      this.#dirty.add(lineage)
+      return entry
+    }
+    return undefined
+  }
+
+  /** Appends the whole chunk of an entry, completed from what is stored. */
+  #fold(entry: Entry, done: (error: Error | null) => void): void {
+    if (entry.folding) {
+      // Another fold of it is under way; asked again after that, for what was written since.
+      const again = () => (entry.unfolded === 0 && !entry.promote ? done(null) : this.#fold(entry, done))
+      entry.folded.push(again)
+      return
+    }
+    entry.folding = true
+    this.#folding++
+    this.#core.loader.fill(entry, (error) => {
+      if (error !== null) return this.#folded(entry, error, done)
+      if (entry.unfolded === 0 && !entry.promote) return this.#folded(entry, null, done)
+      if (isZero(entry.buffer)) {
+        this.#appendHole(entry)
+        return this.#folded(entry, null, done)
+      }
+      if (!this.#tryToCompress(entry)) {
+        this.#appendWhole(entry, Codec.RAW, entry.buffer)
+        return this.#folded(entry, null, done)
+      }
+      this.#compressAndAppend(entry).then(
+        () => this.#folded(entry, null, done),
+        (error: Error) => this.#folded(entry, error, done),
+      )
+    })
+  }
+
+  #folded(entry: Entry, error: Error | null, done: (error: Error | null) => void): void {
+    entry.folding = false
+    this.#folding--
+    if (error !== null && entry.unfolded !== 0) {
+      const { lineage } = entry.view
+      if (!lineage.stuck.has(entry)) this.#options.onDamaged(lineage, entry.chunk, error)
+      lineage.stuck.add(entry)
+      // Tried again when its age comes round.
+      entry.dirtyTick = this.#tick
+    }
+    done(error)
+    for (const again of entry.folded.splice(0)) again()
+    this.#pump()
+  }
+
+  /** Whether a flush should take the time to compress: whole chunks of a disk whose data shrinks. */
+  #worthCompressing(entry: Entry): boolean {
+    if (entry.promote || !this.#options.compress || entry.folding) return false
+    const { lineage } = entry.view
+    return lineage.compressMisses === 0 && lineage.unlogged.size > 8 && entry.unlogged === WHOLE
+  }
+
+  #tryToCompress(entry: Entry): boolean {
+    const { lineage } = entry.view
+    if (!this.#options.compress) return false
+    if (lineage.compressSkip === 0) return true
+    lineage.compressSkip--
+    return false
+  }
+
+  async #compressAndAppend(entry: Entry): Promise<void> {
+    const { lineage } = entry.view
+    const { sequence } = entry
+    // A copy: what the pool compresses must not change under it.
+    const compressed = await this.#core.environment.compression.compress(Buffer.from(entry.buffer))
+    if (compressed.length > entry.buffer.length * SHRINK_MAX) {
+      lineage.compressMisses = Math.min(lineage.compressMisses + 1, 8)
+      lineage.compressSkip = Math.min(2 ** lineage.compressMisses, COMPRESS_SKIP_MAX)
+    } else lineage.compressMisses = 0
+    if (entry.unfolded === 0 && !entry.promote) return
+    if (entry.sequence === sequence && lineage.compressMisses === 0) this.#appendWhole(entry, Codec.LZ4, compressed)
+    else this.#appendWhole(entry, Codec.RAW, entry.buffer)
+  }
+
+  #appendWhole(entry: Entry, codec: Codec, payload: Buffer): void {
+    if (entry.promote) this.#appendChunk(entry, 0, ++this.#core.sequence, codec, payload)
+    else this.#appendChunk(entry, entry.generation, entry.sequence, codec, payload)
+  }
+
+  #appendChunk(entry: Entry, generation: number, sequence: number, codec: Codec, payload: Buffer): void {
+    const { lineage } = entry.view
+    if (lineage.dead) return this.drop(entry)
+    const position = this.#core.log.append(
+      {
+        type: RecordType.CHUNK,
+        codec,
+        sequence,
+        lineage: lineage.id,
+        generation,
+        chunk: entry.chunk,
+        extent: 0,
+        payloadBytes: payload.length,
+        chunkBytes: lineage.chunkBytes,
+        durableSegment: 0,
+        durableOffset: 0,
+      },
+      payload,
+    )
+    this.#core.index.set(
+      lineage,
+      {
+        lineage: lineage.id,
+        chunk: entry.chunk,
+        generation,
+        sequence,
+        kind: RowKind.CHUNK,
+        codec,
+        segment: segmentOf(position),
+        offset: position % 2 ** 32,
+        payloadBytes: payload.length,
+        inline: payload.length <= this.#options.inlineBytesMax ? Buffer.from(payload) : undefined,
+        dataRow: false,
+      },
+      position,
+    )
+    entry.unlogged = 0
+    entry.unfolded = 0
+    this.#becameClean(entry)
+  }
+
+  /** A chunk that became all zeroes is a hole. */
+  #appendHole(entry: Entry): void {
+    const { lineage } = entry.view
+    if (lineage.dead) return this.drop(entry)
+    const generation = entry.promote ? 0 : entry.generation
+    const sequence = entry.promote ? ++this.#core.sequence : entry.sequence
+    const position = this.#core.log.append(
+      {
+        type: RecordType.HOLE,
+        codec: Codec.RAW,
+        sequence,
+        lineage: lineage.id,
+        generation,
+        chunk: entry.chunk,
+        extent: 1,
+        payloadBytes: 0,
+        chunkBytes: lineage.chunkBytes,
+        durableSegment: 0,
+        durableOffset: 0,
+      },
+      nothing,
+    )
+    this.#core.index.set(lineage, holeRow(lineage.id, entry.chunk, generation, sequence), position)
+    entry.unlogged = 0
+    entry.unfolded = 0
+    this.#becameClean(entry)
+  }
+
+  #appendPatch(entry: Entry): void {
+    const { lineage } = entry.view
+    if (lineage.dead) return this.drop(entry)
+    const { log } = this.#core
+    const sectorBytes = entry.buffer.length / SECTORS
+    const payloadBytes = countSectors(entry.unlogged) * sectorBytes
+    log.begin(RecordType.PATCH, Codec.RAW, payloadBytes)
+    let into = log.payloadAt
+    eachRun(entry.unlogged, (first, count) => {
+      entry.buffer.copy(log.buffer, into, first * sectorBytes, (first + count) * sectorBytes)
+      into += count * sectorBytes
+    })
+    const position = log.finish({
+      type: RecordType.PATCH,
+      codec: Codec.RAW,
+      sequence: entry.sequence,
+      lineage: lineage.id,
+      generation: entry.generation,
+      chunk: entry.chunk,
+      extent: entry.unlogged >>> 0,
+      payloadBytes,
+      chunkBytes: lineage.chunkBytes,
+      durableSegment: 0,
+      durableOffset: 0,
+    })
+    entry.unlogged = 0
+    lineage.unlogged.delete(entry)
+    this.#patched(entry, position)
+  }
+
+  #patched(entry: Entry, position: Position): void {
+    entry.view.lineage.patched.add(entry)
+    if (entry.firstPatch !== 0) return
+    entry.firstPatch = position
+    this.#patches.push({ entry, position })
+  }
+}
+
+const nothing = Buffer.alloc(0)
+
+function ignore(): void {}
+
+/**
+ * The first entry that became dirty at `tickMax` or before. One whose base could
+ * not be read is only tried again when it is old (`agedTick`).
+ */
+function firstToFold(entries: Set<Entry>, tickMax: number, agedTick: number): Entry | undefined {
+  for (const entry of entries) {
+    if (entry.folding) continue
+    if (entry.dirtyTick > agedTick && entry.view.lineage.stuck.has(entry)) continue
+    return entry.dirtyTick <= tickMax ? entry : undefined
+  }
+  return undefined
+}
+
+const zeroes = Buffer.alloc(1024 * 1024)
+
+function isZero(buffer: Buffer): boolean {
+  return buffer[0] === 0 && buffer.compare(zeroes, 0, buffer.length) === 0
+}
