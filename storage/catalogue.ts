@@ -123,7 +123,8 @@ export class Catalogue {
     const disk = this.diskNamed(diskName)
     for (const snapshot of this.snapshots.values()) {
       if (snapshot.name !== name) continue
-      if (disk === undefined ? snapshot.disk === null && snapshot.diskName === diskName : snapshot.disk === disk.id) return snapshot
+      if (disk === undefined ? snapshot.disk === null && snapshot.diskName === diskName : snapshot.disk === disk.id)
+        return snapshot
     }
     return undefined
   }
@@ -136,7 +137,8 @@ export class Catalogue {
   /** Generations of a lineage that snapshots hold, rising. */
   generationsOf(lineage: number): number[] {
     const generations: number[] = []
-    for (const snapshot of this.snapshots.values()) if (snapshot.lineage === lineage) generations.push(snapshot.generation)
+    for (const snapshot of this.snapshots.values())
+      if (snapshot.lineage === lineage) generations.push(snapshot.generation)
     return generations.sort((a, b) => a - b)
   }
 

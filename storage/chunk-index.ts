@@ -182,7 +182,9 @@ export class ChunkIndex {
   }
 
   loaded(view: View, chunk: number): Promise<void> {
-    return new Promise((resolve, reject) => this.load(view, chunk, (error) => (error === null ? resolve() : reject(error))))
+    return new Promise((resolve, reject) =>
+      this.load(view, chunk, (error) => (error === null ? resolve() : reject(error))),
+    )
   }
 
   /** The payload in the data row of a chunk. */
@@ -355,7 +357,10 @@ export class ChunkIndex {
         const checkpoint = await this.#database.get(checkpointKey)
         if (!sameBytes(checkpoint, this.#checkpoint)) {
           this.#options.onFailed(
-            new StoreError('STORE_FAILED', 'the index lost rows that it had confirmed: restart, and recovery replays the log'),
+            new StoreError(
+              'STORE_FAILED',
+              'the index lost rows that it had confirmed: restart, and recovery replays the log',
+            ),
           )
         }
         this.#options.onReopened()
@@ -378,7 +383,10 @@ export class ChunkIndex {
         for (let at = lineage.overlay.get(chunk); at !== undefined; at = at.older) page.changes?.push(at.row)
       }
     }
-    const iterator = this.#database.iterate(chunkKey(lineage.id, first, generation), chunkKey(lineage.id, end, GENERATION_MAX))
+    const iterator = this.#database.iterate(
+      chunkKey(lineage.id, first, generation),
+      chunkKey(lineage.id, end, GENERATION_MAX),
+    )
     try {
       await readNewest(iterator, view, (row) => page.apply(row))
     } finally {
@@ -400,7 +408,9 @@ export class ChunkIndex {
     const failure =
       error === null || error instanceof StoreError
         ? error
-        : new StoreError('CHUNK_DAMAGED', `cannot read the index: ${systemCode(error) ?? error.message}`, { cause: error })
+        : new StoreError('CHUNK_DAMAGED', `cannot read the index: ${systemCode(error) ?? error.message}`, {
+            cause: error,
+          })
     for (const done of page.waiting.splice(0)) done(failure)
   }
 

@@ -27,7 +27,7 @@ export class ChunkLoader {
 
   /** What a view reads for a chunk; or, when a page is missing, the view whose page must be loaded first. */
   resolve(view: View, chunk: number): Found | View {
-    for (let at = view; ; ) {
+    for (let at = view; ;) {
       const row = this.#core.index.find(at, chunk)
       if (row === undefined) return at
       if (row !== null) return row.kind === RowKind.HOLE ? ZEROES : { row, inherited: at !== view }
@@ -100,7 +100,13 @@ export class ChunkLoader {
       return answer()
     }
     const lineage = entry.view.lineage
-    if (inherited && lineage.hydration !== null && !entry.detached && entry.view === lineage.head && entry.unfolded === 0) {
+    if (
+      inherited &&
+      lineage.hydration !== null &&
+      !entry.detached &&
+      entry.view === lineage.head &&
+      entry.unfolded === 0
+    ) {
       this.#core.writeBack.promote(entry)
       // What a read fetched is kept. Where the log cannot follow, the reader waits for memory (not for a throttle).
       if (this.#core.writeBack.isFull(lineage)) return this.#core.writeBack.wait(lineage, answer)

@@ -64,7 +64,8 @@ export class ChunkReader {
   chunk(row: Row, chunkBytes: number, done: (error: Error | null, chunk: Buffer) => void): void {
     this.payload(row, (error, payload) => {
       if (error !== null) return done(error, empty)
-      if (row.codec === Codec.RAW) return payload.length === chunkBytes ? done(null, payload) : done(damaged(row, 'wrong length'), empty)
+      if (row.codec === Codec.RAW)
+        return payload.length === chunkBytes ? done(null, payload) : done(damaged(row, 'wrong length'), empty)
       let chunk: Buffer
       try {
         chunk = this.#compression.decompress(payload)

@@ -173,7 +173,12 @@ export interface StoreContract {
 /** What the store tells while it works. The daemon turns these into log lines; none is on a hot path. */
 export type StoreEvent =
   | { readonly type: 'hydration-started' | 'hydration-finished'; readonly disk: string; readonly origin: string }
-  | { readonly type: 'hydration-state'; readonly disk: string; readonly state: HydrationState; readonly reason: string | null }
+  | {
+      readonly type: 'hydration-state'
+      readonly disk: string
+      readonly state: HydrationState
+      readonly reason: string | null
+    }
   | { readonly type: 'no-space' | 'space-back' }
   | { readonly type: 'recovered'; readonly records: number; readonly bytes: number; readonly millis: number }
   | { readonly type: 'chunk-damaged'; readonly disk: string; readonly offset: number; readonly detail: string }

@@ -73,7 +73,8 @@ export class Discards {
   forgetEntries(lineage: Lineage, first: number, count: number, generation: number): void {
     const { entries } = lineage.head
     if (count > entries.size) {
-      for (const chunk of entries.keys()) if (chunk >= first && chunk < first + count) this.#forget(lineage, chunk, generation)
+      for (const chunk of entries.keys())
+        if (chunk >= first && chunk < first + count) this.#forget(lineage, chunk, generation)
     } else for (let chunk = first; chunk < first + count; chunk++) this.#forget(lineage, chunk, generation)
   }
 

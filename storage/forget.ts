@@ -5,7 +5,8 @@ import type { Lineage, View } from './lineage.ts'
 
 /** The disk is gone; frozen generations stay readable. */
 export function forgetHead(lineage: Lineage, core: Core): void {
-  for (const entries of [lineage.unlogged, lineage.patched]) for (const entry of [...entries]) core.writeBack.drop(entry)
+  for (const entries of [lineage.unlogged, lineage.patched])
+    for (const entry of [...entries]) core.writeBack.drop(entry)
   forgetPages(lineage.head, core)
 }
 

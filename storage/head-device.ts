@@ -53,7 +53,9 @@ export class HeadDevice extends ViewDevice {
     const final = end === this.sizeBytes ? Math.ceil(end / chunkBytes) : Math.floor(end / chunkBytes)
     if (first >= final) {
       const middle = Math.min(first * chunkBytes, end)
-      return this.#zeroEnds(offset, middle, middle, end, completion, () => this.#finish(offset, length, fua, completion))
+      return this.#zeroEnds(offset, middle, middle, end, completion, () =>
+        this.#finish(offset, length, fua, completion),
+      )
     }
     this.#zeroEnds(offset, first * chunkBytes, Math.min(final * chunkBytes, end), end, completion, () => {
       core.discards.add(lineage, first, final - first)
@@ -92,12 +94,23 @@ export class HeadDevice extends ViewDevice {
   }
 
   /** Overwrites two short ranges with zeroes (each may be empty, and lies in one chunk) and goes on with `then`, in one step. */
-  #zeroEnds(start: number, startEnd: number, end: number, endEnd: number, completion: Completion, then: () => void): void {
+  #zeroEnds(
+    start: number,
+    startEnd: number,
+    end: number,
+    endEnd: number,
+    completion: Completion,
+    then: () => void,
+  ): void {
     if (!this.#endsAreKnown(start, startEnd)) {
-      return this.#loadEnds(start, startEnd, completion, () => this.#zeroEnds(start, startEnd, end, endEnd, completion, then))
+      return this.#loadEnds(start, startEnd, completion, () =>
+        this.#zeroEnds(start, startEnd, end, endEnd, completion, then),
+      )
     }
     if (!this.#endsAreKnown(end, endEnd)) {
-      return this.#loadEnds(end, endEnd, completion, () => this.#zeroEnds(start, startEnd, end, endEnd, completion, then))
+      return this.#loadEnds(end, endEnd, completion, () =>
+        this.#zeroEnds(start, startEnd, end, endEnd, completion, then),
+      )
     }
     this.#put(start, zeroes, startEnd - start)
     this.#put(end, zeroes, endEnd - end)
@@ -108,13 +121,16 @@ export class HeadDevice extends ViewDevice {
   #put(offset: number, source: Buffer, length: number): void {
     const { chunkBytes, sectorBytes } = this
     const end = offset + length
-    for (let at = offset; at < end; ) {
+    for (let at = offset; at < end;) {
       const chunk = Math.floor(at / chunkBytes)
       const first = at - chunk * chunkBytes
       const final = Math.min(chunkBytes, first + end - at)
       const entry = this.#writable(chunk)
       source.copy(entry.buffer, first, at - offset, at - offset + final - first)
-      this.core.writeBack.touch(entry, sectorMask(Math.floor(first / sectorBytes), Math.floor((final - 1) / sectorBytes)))
+      this.core.writeBack.touch(
+        entry,
+        sectorMask(Math.floor(first / sectorBytes), Math.floor((final - 1) / sectorBytes)),
+      )
       at += final - first
     }
   }
@@ -172,4 +188,3 @@ export class HeadDevice extends ViewDevice {
     this.core.log.sync((error) => completion.complete(error))
   }
 }
-

@@ -201,7 +201,11 @@ export class Hydration {
     this.#totalChunks = 0
     this.#remainingChunks = 0
     await this.#core.index.drain()
-    for (let page = await this.#pageFrom(0); page !== undefined && !this.#stopped; page = await this.#pageFrom(page + 1)) {
+    for (
+      let page = await this.#pageFrom(0);
+      page !== undefined && !this.#stopped;
+      page = await this.#pageFrom(page + 1)
+    ) {
       const { total } = await this.#count(page)
       this.#totalChunks += total
     }
@@ -217,7 +221,10 @@ export class Hydration {
       end = Math.min(end, origin.chunkCount)
       if (first >= end) break
       const { id } = origin.view.lineage
-      const iterator = await this.#core.index.iterate(chunkKey(id, first, GENERATION_MAX), chunkKey(id, end, GENERATION_MAX))
+      const iterator = await this.#core.index.iterate(
+        chunkKey(id, first, GENERATION_MAX),
+        chunkKey(id, end, GENERATION_MAX),
+      )
       try {
         const [row] = await iterator.next(1)
         if (row !== undefined) found = Math.min(found, keyChunk(row[0]))
@@ -278,8 +285,7 @@ export class Hydration {
       if (row === undefined) continue
       await this.#throttle.take(this.lineage.chunkBytes)
       await this.#options.total.take(this.lineage.chunkBytes)
-      await this.#room()
-      if (this.#stopped || this.#paused) break
+      if (!(await this.#room()) || this.#stopped || this.#paused) break
       const copy = this.#copy(chunk, row)
         .catch((error: unknown) => {
           failure ??= error
@@ -366,14 +372,15 @@ export class Hydration {
     this.#copiedBytes += lineage.chunkBytes
   }
 
-  async #room(): Promise<void> {
+  /** Waits until the log takes bulk appends; false when it does not for now. */
+  async #room(): Promise<boolean> {
     const { log, index } = this.#core
-    while (!this.#stopped && log.failure === undefined) {
-      if (log.noSpace !== undefined) return void (await this.#sleep(SPACE_MILLIS))
+    while (!this.#stopped && log.failure === undefined && log.noSpace === undefined) {
       if (!log.hasRoom) await new Promise<void>((resolve) => log.onRoom(resolve))
       else if (!index.hasRoom) await new Promise<void>((resolve) => index.onRoom(resolve))
-      else return
+      else return true
     }
+    return false
   }
 
   #countSoon(): void {
@@ -433,4 +440,3 @@ export class Hydration {
     })
   }
 }
-

@@ -57,7 +57,11 @@ function isUnfinished(names: string[]): boolean {
   return names.every((name) => name === 'index' || name === 'segments')
 }
 
-async function makeStore(environment: Environment, directory: string, chunkBytes: Marker['chunkBytes']): Promise<Marker> {
+async function makeStore(
+  environment: Environment,
+  directory: string,
+  chunkBytes: Marker['chunkBytes'],
+): Promise<Marker> {
   const { files } = environment
   const marker: Marker = {
     format: FORMAT_VERSION,
@@ -83,13 +87,20 @@ function checkMarker(directory: string, text: Buffer, chunkBytes: Marker['chunkB
   try {
     marker = JSON.parse(text.toString()) as Partial<Marker>
   } catch (error) {
-    throw new StoreError('STORE_FOREIGN', `${join(directory, NAME)} is not JSON: this is no store of thaw's, or its marker is damaged`, {
-      cause: error,
-    })
+    throw new StoreError(
+      'STORE_FOREIGN',
+      `${join(directory, NAME)} is not JSON: this is no store of thaw's, or its marker is damaged`,
+      {
+        cause: error,
+      },
+    )
   }
   const { format, storeId, createdAt } = marker
   if (typeof format !== 'number' || typeof storeId !== 'string' || typeof createdAt !== 'string') {
-    throw new StoreError('STORE_FOREIGN', `${join(directory, NAME)} is not a marker of thaw's: the directory belongs to something else`)
+    throw new StoreError(
+      'STORE_FOREIGN',
+      `${join(directory, NAME)} is not a marker of thaw's: the directory belongs to something else`,
+    )
   }
   if (format > FORMAT_VERSION) {
     throw new StoreError(
@@ -107,13 +118,20 @@ function checkMarker(directory: string, text: Buffer, chunkBytes: Marker['chunkB
 }
 
 function notFound(directory: string, what: string): StoreError {
-  return new StoreError('STORE_NOT_FOUND', `${directory} ${what}: is it mounted? To make a new store there: thawd --init --data ${directory}`)
+  return new StoreError(
+    'STORE_NOT_FOUND',
+    `${directory} ${what}: is it mounted? To make a new store there: thawd --init --data ${directory}`,
+  )
 }
 
 function unusable(directory: string, cause: unknown): StoreError {
   const code = systemCode(cause)
   if (code === 'EROFS' || code === 'EACCES' || code === 'EPERM') {
-    return new StoreError('STORE_READ_ONLY', `${directory} cannot be written (${code}): mount it writable, or run as its owner`, { cause })
+    return new StoreError(
+      'STORE_READ_ONLY',
+      `${directory} cannot be written (${code}): mount it writable, or run as its owner`,
+      { cause },
+    )
   }
   if (code === 'ENOTDIR') return new StoreError('STORE_FOREIGN', `${directory} is not a directory`, { cause })
   return new StoreError('STORE_FAILED', `cannot use ${directory}: ${(cause as Error).message}`, { cause })

@@ -52,4 +52,3 @@ export function appendCatalogue(log: SegmentLog, nextSequence: () => number, cat
     appendMeta(log, nextSequence(), { changes, whole: { part, of: parts } })
   }
 }
-

@@ -45,7 +45,9 @@ class NodeFile implements FileHandle {
     fs.fdatasync(this.#fd, done)
   }
   size(): Promise<number> {
-    return new Promise((resolve, reject) => fs.fstat(this.#fd, (error, stat) => (error ? reject(error) : resolve(stat.size))))
+    return new Promise((resolve, reject) =>
+      fs.fstat(this.#fd, (error, stat) => (error ? reject(error) : resolve(stat.size))),
+    )
   }
   close(): Promise<void> {
     return new Promise((resolve, reject) => fs.close(this.#fd, (error) => (error ? reject(error) : resolve())))

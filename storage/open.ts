@@ -26,7 +26,6 @@ import { Store } from './store.ts'
 import { MIB } from './units.ts'
 import { WriteBack } from './write-back.ts'
 
-
 export interface StoreOptions {
   readonly directory: string
   /** Make a new store when the directory is absent or empty. */
@@ -74,7 +73,16 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     await files.load()
     const nextSegment = Math.max(0, ...files.ids(), parsed?.segment ?? 0) + 1
     const from = replayFrom(parsed)
-    const parts = assemble(environment, options, { marker, database, catalogue, files, checkpoint, nextSegment, from, onEvent })
+    const parts = assemble(environment, options, {
+      marker,
+      database,
+      catalogue,
+      files,
+      checkpoint,
+      nextSegment,
+      from,
+      onEvent,
+    })
     parts.core.sequence = parsed?.sequence ?? 0
 
     const began = environment.clock.monotonicMillis()
@@ -91,7 +99,12 @@ export async function openStore(options: StoreOptions): Promise<Store> {
       onEvent({ type: 'recovered', records: result.records, bytes: result.bytes, millis })
     }
     for (const position of result.damaged) {
-      onEvent({ type: 'chunk-damaged', disk: '', offset: 0, detail: `a record in segment ${segmentOf(position)} is damaged` })
+      onEvent({
+        type: 'chunk-damaged',
+        disk: '',
+        offset: 0,
+        detail: `a record in segment ${segmentOf(position)} is damaged`,
+      })
     }
     return new Store({ ...parts, environment, marker, created, directory, files, catalogue, onEvent, options })
   } catch (error) {
@@ -106,13 +119,17 @@ async function openIndex(environment: Environment, directory: string): Promise<L
   } catch (error) {
     const code = systemCode((error as Error).cause ?? error)
     if (code === 'LEVEL_LOCKED') {
-      throw new StoreError('STORE_LOCKED', `another thawd has the store in ${directory}: stop it first`, { cause: error })
+      throw new StoreError('STORE_LOCKED', `another thawd has the store in ${directory}: stop it first`, {
+        cause: error,
+      })
     }
     const message = ((error as Error).cause as Error | undefined)?.message ?? (error as Error).message
     if (/Read-only file system|Permission denied/.test(message)) {
       throw new StoreError('STORE_READ_ONLY', `${directory} cannot be written: ${message}`, { cause: error })
     }
-    throw new StoreError('STORE_DAMAGED', `the index in ${indexDirectory(directory)} does not open: ${message}`, { cause: error })
+    throw new StoreError('STORE_DAMAGED', `the index in ${indexDirectory(directory)} does not open: ${message}`, {
+      cause: error,
+    })
   }
 }
 
@@ -179,20 +196,27 @@ function assemble(environment: Environment, options: StoreOptions, with_: Ingred
       onEvent({ type: full ? 'no-space' : 'space-back' })
     },
   })
-  const index: ChunkIndex = new ChunkIndex(environment, indexDirectory(options.directory), with_.database, log, with_.checkpoint, {
-    dataRows: with_.marker.chunkBytes === 'leveldb',
-    pageBytesMax: options.mapBytes ?? 64 * MIB,
-    oldestNeeded: () => Math.min(recoveringFrom, core.writeBack.oldestPatch(), core.discards.oldestHole()),
-    takeCatalogueChanges: () => catalogue.takeChanges(),
-    sequence: () => core.sequence,
-    readPayload: (row) => core.reader.copyPayload(row),
-    onCheckpoint: ({ segment, offset }) => {
-      checkpoint = positionOf(segment, offset)
+  const index: ChunkIndex = new ChunkIndex(
+    environment,
+    indexDirectory(options.directory),
+    with_.database,
+    log,
+    with_.checkpoint,
+    {
+      dataRows: with_.marker.chunkBytes === 'leveldb',
+      pageBytesMax: options.mapBytes ?? 64 * MIB,
+      oldestNeeded: () => Math.min(recoveringFrom, core.writeBack.oldestPatch(), core.discards.oldestHole()),
+      takeCatalogueChanges: () => catalogue.takeChanges(),
+      sequence: () => core.sequence,
+      readPayload: (row) => core.reader.copyPayload(row),
+      onCheckpoint: ({ segment, offset }) => {
+        checkpoint = positionOf(segment, offset)
+      },
+      onError: (error) => onEvent({ type: 'index-failed', error: error.message }),
+      onReopened: () => onEvent({ type: 'index-reopened', error: '' }),
+      onFailed: failed,
     },
-    onError: (error) => onEvent({ type: 'index-failed', error: error.message }),
-    onReopened: () => onEvent({ type: 'index-reopened', error: '' }),
-    onFailed: failed,
-  })
+  )
 
   /** Filled in below: the parts know each other. */
   const core = { environment, log, index, sequence: 0 } as { -readonly [K in keyof Core]: Core[K] }
@@ -207,7 +231,12 @@ function assemble(environment: Environment, options: StoreOptions, with_: Ingred
     segmentBytes,
     onDamaged: (lineage, chunk, error) => {
       const disk = catalogue.diskOf(lineage.id)
-      onEvent({ type: 'chunk-damaged', disk: disk?.name ?? '', offset: chunk * lineage.chunkBytes, detail: error.message })
+      onEvent({
+        type: 'chunk-damaged',
+        disk: disk?.name ?? '',
+        offset: chunk * lineage.chunkBytes,
+        detail: error.message,
+      })
     },
   })
 
@@ -228,7 +257,10 @@ function assemble(environment: Environment, options: StoreOptions, with_: Ingred
     if (record.origin === null) return
     const parent = catalogue.lineages.get(record.origin.lineage)
     if (parent === undefined) {
-      throw new StoreError('STORE_DAMAGED', `lineage ${record.id} reads through lineage ${record.origin.lineage}, which is not there`)
+      throw new StoreError(
+        'STORE_DAMAGED',
+        `lineage ${record.id} reads through lineage ${record.origin.lineage}, which is not there`,
+      )
     }
     lineage.origin = {
       view: lineageOf(parent).view(record.origin.generation),

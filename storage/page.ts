@@ -5,7 +5,7 @@
  */
 
 import type { Codec } from './record.ts'
-import { outdates, type Row, RowKind } from './row.ts'
+import { outdates, type Row, type RowKind } from './row.ts'
 
 export const PAGE_CHUNKS = 128
 

@@ -14,7 +14,16 @@
 import { READ_ROWS } from './chunk-index.ts'
 import type { Core } from './core.ts'
 import { RecordType } from './record.ts'
-import { chunkKeyRange, dataKey, dataKeyRange, decodeRow, GENERATION_MAX, keyChunk, keyGeneration, RowKind } from './row.ts'
+import {
+  chunkKeyRange,
+  dataKey,
+  dataKeyRange,
+  decodeRow,
+  GENERATION_MAX,
+  keyChunk,
+  keyGeneration,
+  RowKind,
+} from './row.ts'
 import type { SegmentFiles } from './segment-files.ts'
 import { scanSegmentTypes } from './segment-scan.ts'
 
@@ -118,7 +127,8 @@ export async function removeDeadSegments(
 
 async function livingSegments(core: Core): Promise<Set<number>> {
   const living = new Set<number>()
-  let [from, to] = chunkKeyRange()
+  const [first, to] = chunkKeyRange()
+  let from = first
   for (;;) {
     const iterator = await core.index.iterate(from, to)
     try {

@@ -256,7 +256,9 @@ export class SegmentLog {
     if (positionOf(segment, offset) < this.#writtenPosition) return undefined
     const open = this.#open
     if (open !== undefined && open.segment === segment && offset >= open.start) return open
-    return this.#queue.find((batch) => batch.segment === segment && offset >= batch.start && offset < batch.start + batch.length)
+    return this.#queue.find(
+      (batch) => batch.segment === segment && offset >= batch.start && offset < batch.start + batch.length,
+    )
   }
 
   /** A batch that is not full is written at the end of the event loop's turn, with all that joins it until then. */
@@ -352,12 +354,17 @@ export class SegmentLog {
 
   #outOfSpace(cause: Error): void {
     const first = this.#noSpace === undefined
-    this.#noSpace = new StoreError('NO_SPACE', 'the file system of the data directory is full: make room; the store goes on by itself', {
-      cause,
-    })
+    this.#noSpace = new StoreError(
+      'NO_SPACE',
+      'the file system of the data directory is full: make room; the store goes on by itself',
+      {
+        cause,
+      },
+    )
     const waiting = this.#syncWaiters.splice(0)
     for (const { done } of waiting) done(this.#noSpace)
     if (first) this.#options.onNoSpace(true)
+    for (const run of this.#roomWaiters.splice(0)) run()
     this.#retryTimer?.cancel()
     this.#retryTimer = this.#environment.clock.after(NO_SPACE_RETRY_MILLIS, () => this.retry())
   }

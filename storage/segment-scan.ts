@@ -48,7 +48,11 @@ export interface ScanResult {
 }
 
 /** Visits all records from a position on, in the order of the log. */
-export async function scanLog(files: SegmentFiles, from: { segment: number; offset: number }, visit: Visit): Promise<ScanResult> {
+export async function scanLog(
+  files: SegmentFiles,
+  from: { segment: number; offset: number },
+  visit: Visit,
+): Promise<ScanResult> {
   const result: ScanResult = { records: 0, end: undefined, damaged: [] }
   const ids = files.ids().filter((id) => id >= from.segment)
   for (const [i, id] of ids.entries()) {
@@ -71,7 +75,10 @@ async function scanSegment(
   const segment = await hold(files, id)
   if (segment === undefined) {
     result.end = { segment: id, offset: 0 }
-    return (await durableBeyond(files, positionOf(id, 0), undefined, later)) && (result.damaged.push(positionOf(id, 0)), true)
+    return (
+      (await durableBeyond(files, positionOf(id, 0), undefined, later)) &&
+      (result.damaged.push(positionOf(id, 0)), true)
+    )
   }
   try {
     const reader = new WindowReader(segment)
@@ -152,7 +159,8 @@ class WindowReader {
 
   /** The offset of the next good record at or behind `offset`, or the segment's end. */
   async nextRecord(offset: number): Promise<number> {
-    for (let at = offset; at < this.#segment.bytes; at += RECORD_ALIGN_BYTES) if ((await this.record(at)) !== undefined) return at
+    for (let at = offset; at < this.#segment.bytes; at += RECORD_ALIGN_BYTES)
+      if ((await this.record(at)) !== undefined) return at
     return this.#segment.bytes
   }
 
@@ -163,7 +171,7 @@ class WindowReader {
   }
 
   async durableBeyond(offset: number, bad: Position): Promise<boolean> {
-    for (let at = offset; at < this.#segment.bytes; ) {
+    for (let at = offset; at < this.#segment.bytes;) {
       const header = await this.header(at)
       if (header === undefined) at += RECORD_ALIGN_BYTES
       else {
@@ -192,7 +200,7 @@ export async function scanSegmentTypes(files: SegmentFiles, id: number): Promise
   if (segment === undefined) return types
   try {
     const reader = new WindowReader(segment)
-    for (let offset = SEGMENT_HEADER_BYTES; offset < segment.bytes; ) {
+    for (let offset = SEGMENT_HEADER_BYTES; offset < segment.bytes;) {
       const header = await reader.header(offset)
       if (header !== undefined) types.add(header.type)
       offset += header === undefined ? RECORD_ALIGN_BYTES : recordBytes(header.type, header.codec, header.payloadBytes)

@@ -109,7 +109,9 @@ export class Store implements StoreContract {
   }
 
   disks(): DiskInfo[] {
-    return [...this.#catalogue.disks.values()].sort((a, b) => (a.name < b.name ? -1 : 1)).map((disk) => this.#diskInfo(disk))
+    return [...this.#catalogue.disks.values()]
+      .sort((a, b) => (a.name < b.name ? -1 : 1))
+      .map((disk) => this.#diskInfo(disk))
   }
 
   disk(name: string): DiskInfo {
@@ -128,7 +130,10 @@ export class Store implements StoreContract {
   async resizeDisk(name: string, sizeBytes: number): Promise<DiskInfo> {
     const disk = this.#disk(name)
     if (checkDiskBytes(sizeBytes) < disk.sizeBytes) {
-      throw new StoreError('SIZE_INVALID', `disk ${name} has ${disk.sizeBytes} bytes and only grows: ${sizeBytes} is less`)
+      throw new StoreError(
+        'SIZE_INVALID',
+        `disk ${name} has ${disk.sizeBytes} bytes and only grows: ${sizeBytes} is less`,
+      )
     }
     await this.#commit([{ kind: 'disk', id: disk.id, value: { ...disk, sizeBytes } }])
     const device = this.#devices.get(disk.lineage)
@@ -221,7 +226,11 @@ export class Store implements StoreContract {
         }
         await this.#commit([
           { kind: 'snapshot', id, value: snapshot },
-          { kind: 'lineage', id: lineage.id, value: { ...this.#lineageRecord(lineage.id), generation: lineage.generation } },
+          {
+            kind: 'lineage',
+            id: lineage.id,
+            value: { ...this.#lineageRecord(lineage.id), generation: lineage.generation },
+          },
         ])
         this.#counters.snapshotsCreated++
         return this.#snapshotInfo(snapshot)
@@ -268,7 +277,9 @@ export class Store implements StoreContract {
     const touched = new Set(snapshots.map(({ lineage }) => lineage))
     for (const id of touched) {
       changes.push({ kind: 'reclaim', id, value: { id } })
-      const isLast = ![...this.#catalogue.snapshots.values()].some((other) => other.lineage === id && !ids.has(other.id))
+      const isLast = ![...this.#catalogue.snapshots.values()].some(
+        (other) => other.lineage === id && !ids.has(other.id),
+      )
       if (isLast && this.#catalogue.diskOf(id) === undefined) changes.push({ kind: 'lineage', id, value: null })
     }
     this.#apply(changes)
@@ -291,7 +302,10 @@ export class Store implements StoreContract {
     const older = this.#snapshot(from)
     const newer = to === null ? { ...this.#disk(from.disk), generation: GENERATION_MAX } : this.#snapshot(to)
     if (older.lineage !== newer.lineage || newer.generation < older.generation) {
-      throw new StoreError('ARGUMENT_INVALID', `a difference is from an older to a newer state of one disk: give the older snapshot first`)
+      throw new StoreError(
+        'ARGUMENT_INVALID',
+        `a difference is from an older to a newer state of one disk: give the older snapshot first`,
+      )
     }
     const lineage = this.#lineage(older.lineage)
     if (to === null) await this.#core.writeBack.settle(lineage, lineage.generation)
@@ -321,7 +335,10 @@ export class Store implements StoreContract {
     const sizeBytes = checkDiskBytes(options.sizeBytes ?? snapshot.sizeBytes)
     const rate = checkRate(options.rate === undefined ? this.#rateDefault() : options.rate)
     if (sizeBytes < snapshot.sizeBytes) {
-      throw new StoreError('SIZE_INVALID', `${from.disk}@${from.snapshot} has ${snapshot.sizeBytes} bytes: a disk restored from it cannot have fewer`)
+      throw new StoreError(
+        'SIZE_INVALID',
+        `${from.disk}@${from.snapshot} has ${snapshot.sizeBytes} bytes: a disk restored from it cannot have fewer`,
+      )
     }
     const parent = this.#lineage(snapshot.lineage)
     const linked = (options.linked ?? false) && parent.depth < DEPTH_MAX
@@ -372,7 +389,11 @@ export class Store implements StoreContract {
       {
         kind: 'lineage',
         id: record.id,
-        value: { ...record, rate: change.rate === undefined ? record.rate : change.rate, paused: change.paused ?? record.paused },
+        value: {
+          ...record,
+          rate: change.rate === undefined ? record.rate : change.rate,
+          paused: change.paused ?? record.paused,
+        },
       },
     ])
     hydration.set(change)
@@ -492,11 +513,13 @@ export class Store implements StoreContract {
     const refused = log.failure ?? log.noSpace
     if (refused !== undefined) throw refused
     // Numbers are never used twice: the counter travels with what uses it.
-    if (!changes.some(({ kind }) => kind === 'setting')) changes.push({ kind: 'setting', id: 0, value: this.#catalogue.settings })
+    if (!changes.some(({ kind }) => kind === 'setting'))
+      changes.push({ kind: 'setting', id: 0, value: this.#catalogue.settings })
     this.#catalogue.apply(changes)
     appendMeta(log, ++this.#core.sequence, { changes })
     for (const change of changes) {
-      if (change.kind === 'lineage' && change.value !== null && !this.#parts.lineages.has(change.id)) this.#parts.connect(change.value)
+      if (change.kind === 'lineage' && change.value !== null && !this.#parts.lineages.has(change.id))
+        this.#parts.connect(change.value)
     }
     index.catalogueChanged()
   }
@@ -549,7 +572,8 @@ export class Store implements StoreContract {
   }
 
   #hasSnapshotsOf(disk: string): boolean {
-    for (const { disk: id, diskName } of this.#catalogue.snapshots.values()) if (id === null && diskName === disk) return true
+    for (const { disk: id, diskName } of this.#catalogue.snapshots.values())
+      if (id === null && diskName === disk) return true
     return false
   }
 
@@ -563,9 +587,13 @@ export class Store implements StoreContract {
 
   #freeDiskName(name: string): string {
     checkName(name, 'disk')
-    if (this.#catalogue.diskNamed(name) !== undefined) throw new StoreError('DISK_EXISTS', `disk ${name} exists: choose another name`)
+    if (this.#catalogue.diskNamed(name) !== undefined)
+      throw new StoreError('DISK_EXISTS', `disk ${name} exists: choose another name`)
     if (this.#hasSnapshotsOf(name)) {
-      throw new StoreError('DISK_EXISTS', `a deleted disk ${name} still has snapshots: delete them, or choose another name`)
+      throw new StoreError(
+        'DISK_EXISTS',
+        `a deleted disk ${name} still has snapshots: delete them, or choose another name`,
+      )
     }
     return name
   }
@@ -586,19 +614,24 @@ export class Store implements StoreContract {
     const reasons = users.map((user) => {
       const hydration = this.#catalogue.diskNamed(user) === undefined ? null : this.disk(user).hydration
       if (hydration === null) return `${user} reads through it`
-      const percent = hydration.completionPercent === null ? 'not counted yet' : `${hydration.completionPercent.toFixed(1)} %`
+      const percent =
+        hydration.completionPercent === null ? 'not counted yet' : `${hydration.completionPercent.toFixed(1)} %`
       const eta = hydration.etaSeconds === null ? '' : `, about ${Math.ceil(hydration.etaSeconds)} s left`
       return `${user} is hydrating from it (${percent}${eta})`
     })
-    throw new StoreError('SNAPSHOT_IN_USE', `snapshot ${disk}@${snapshot.name} is in use: ${reasons.join('; ')}. Wait for it, or delete that disk first`, {
-      details: {
-        usedBy: users,
-        hydrations: users
-          .filter((user) => this.#catalogue.diskNamed(user) !== undefined)
-          .map((user) => this.disk(user).hydration)
-          .filter((hydration) => hydration !== null),
+    throw new StoreError(
+      'SNAPSHOT_IN_USE',
+      `snapshot ${disk}@${snapshot.name} is in use: ${reasons.join('; ')}. Wait for it, or delete that disk first`,
+      {
+        details: {
+          usedBy: users,
+          hydrations: users
+            .filter((user) => this.#catalogue.diskNamed(user) !== undefined)
+            .map((user) => this.disk(user).hydration)
+            .filter((hydration) => hydration !== null),
+        },
       },
-    })
+    )
   }
 
   /** Names of what reads through a snapshot. */
@@ -675,10 +708,13 @@ export class Store implements StoreContract {
       inlineBytesMax: this.#parts.inlineBytesMax,
       hasSpace: () => this.#hasSpace(),
       onState: (state, reason) => {
-        if (state !== 'surveying') this.#parts.onEvent({ type: 'hydration-state', disk: disk()?.name ?? '', state, reason })
+        if (state !== 'surveying')
+          this.#parts.onEvent({ type: 'hydration-state', disk: disk()?.name ?? '', state, reason })
       },
       finish: async () => {
-        await this.#commit([{ kind: 'lineage', id: record.id, value: { ...this.#lineageRecord(record.id), origin: null } }])
+        await this.#commit([
+          { kind: 'lineage', id: record.id, value: { ...this.#lineageRecord(record.id), origin: null } },
+        ])
         lineage.origin = null
         lineage.hydration = null
         this.#parts.onEvent({ type: 'hydration-finished', disk: disk()?.name ?? '', origin })
@@ -743,7 +779,8 @@ export class Store implements StoreContract {
     this.#reclaiming = this.#reclaimAll()
       .catch((error: unknown) => {
         // The index reports its own failures; the catalogue remembers what is left, and the timer tries again.
-        if (systemCode(error) === undefined && !(error instanceof StoreError)) this.#parts.onEvent({ type: 'index-failed', error: String(error) })
+        if (systemCode(error) === undefined && !(error instanceof StoreError))
+          this.#parts.onEvent({ type: 'index-failed', error: String(error) })
       })
       .finally(() => {
         this.#reclaiming = undefined
@@ -753,7 +790,10 @@ export class Store implements StoreContract {
   async #reclaimAll(): Promise<void> {
     for (const { id } of [...this.#catalogue.reclaims.values()]) {
       if (this.#closing !== undefined) return
-      const living = () => [...(this.#parts.lineages.get(id)?.frozen ?? []), ...(this.#catalogue.diskOf(id) === undefined ? [] : [GENERATION_MAX])]
+      const living = () => [
+        ...(this.#parts.lineages.get(id)?.frozen ?? []),
+        ...(this.#catalogue.diskOf(id) === undefined ? [] : [GENERATION_MAX]),
+      ]
       // The decision must be durable in the index before anything that it frees is gone.
       await this.#core.index.drain()
       if (this.#catalogue.lineages.has(id)) await removeUnread(this.#core, id, living)
@@ -781,7 +821,10 @@ export class Store implements StoreContract {
     if (this.#closing !== undefined) return
     this.#collectTimer = this.#parts.environment.clock.after(COLLECT_MILLIS, () => {
       const grown = this.#parts.files.totalBytes - this.#collectedBytes
-      const due = this.#parts.marker.chunkBytes === 'leveldb' ? grown > 0 : grown > Math.max(COLLECT_BYTES, this.#collectedBytes / 4)
+      const due =
+        this.#parts.marker.chunkBytes === 'leveldb'
+          ? grown > 0
+          : grown > Math.max(COLLECT_BYTES, this.#collectedBytes / 4)
       if (this.#catalogue.reclaims.size > 0) this.#reclaim()
       else if (due && this.#reclaiming === undefined) {
         this.#reclaiming = this.#collect()
@@ -808,7 +851,11 @@ function hydrationInfo(disk: string, origin: string, hydration: Hydration): Hydr
     origin,
     state: hydration.state,
     // Below 100 for as long as this exists: the origin is cut when all is durable.
-    completionPercent: known ? (totalBytes === 0 ? 0 : Math.min(99.99, Math.floor((1 - remainingBytes / totalBytes) * 10_000) / 100)) : null,
+    completionPercent: known
+      ? totalBytes === 0
+        ? 0
+        : Math.min(99.99, Math.floor((1 - remainingBytes / totalBytes) * 10_000) / 100)
+      : null,
     totalBytes,
     hydratedBytes: known ? totalBytes - remainingBytes : null,
     rate,
@@ -820,7 +867,7 @@ function hydrationInfo(disk: string, origin: string, hydration: Hydration): Hydr
 
 /** Chunk numbers, rising, as byte ranges. */
 function* extents(chunks: number[], chunkBytes: number, sizeBytes: number): Generator<DiffExtent> {
-  for (let i = 0; i < chunks.length; ) {
+  for (let i = 0; i < chunks.length;) {
     const first = chunks[i] as number
     let end = first + 1
     for (i++; i < chunks.length && chunks[i] === end; i++) end++

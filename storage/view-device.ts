@@ -71,7 +71,7 @@ class Reading {
     const { chunkBytes } = this.#view.lineage
     const sectorBytes = chunkBytes / SECTORS
     const end = offset + this.#into.length
-    for (let at = offset; at < end; ) {
+    for (let at = offset; at < end;) {
       const chunk = Math.floor(at / chunkBytes)
       const first = at - chunk * chunkBytes
       const final = Math.min(chunkBytes, first + end - at)

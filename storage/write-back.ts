@@ -190,7 +190,9 @@ export class WriteBack {
   /** Everything of generations up to `generation` is whole in the log when this resolves. Rejects when a base cannot be read. */
   async settle(lineage: Lineage, generation: number): Promise<void> {
     for (;;) {
-      const entries = [...lineage.unlogged, ...lineage.patched].filter((entry) => !entry.promote && entry.generation <= generation)
+      const entries = [...lineage.unlogged, ...lineage.patched].filter(
+        (entry) => !entry.promote && entry.generation <= generation,
+      )
       if (entries.length === 0) return
       for (let first = 0; first < entries.length; first += FOLDS_MAX) {
         await this.#room()
@@ -348,8 +350,7 @@ export class WriteBack {
     const agedTick = this.#tick - AGE_TICKS
     const tickMax = this.#draining ? Number.POSITIVE_INFINITY : agedTick
     for (const lineage of this.#dirty) {
-      const entry =
-        firstToFold(lineage.unlogged, tickMax, agedTick) ?? firstToFold(lineage.patched, tickMax, agedTick)
+      const entry = firstToFold(lineage.unlogged, tickMax, agedTick) ?? firstToFold(lineage.patched, tickMax, agedTick)
       if (entry === undefined) continue
       // To the end of the round, so that all lineages take turns.
       this.#dirty.delete(lineage)
