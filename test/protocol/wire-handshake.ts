@@ -2,7 +2,7 @@
 
 import t from 'tap'
 import type { Test } from 'tap'
-import { NBD_FLAG, NBD_INFO, NBD_OPT, NBD_REP } from '../../protocol/constants.ts'
+import { NBD_FLAG, NBD_OPT, NBD_REP } from '../../protocol/constants.ts'
 import { encodeClientFlags, encodeInfoRequest, encodeOption } from '../../protocol/client/encoder.ts'
 import { MemoryDevice, TestExport, TestExports } from '../fixtures/memory-export.ts'
 import { RawClient, startServer } from '../fixtures/nbd-server.ts'
