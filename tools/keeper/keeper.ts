@@ -1,0 +1,96 @@
+/**
+ * Stands between one client, which cannot bear that its server goes away, and
+ * the daemon: `KeptDevice` behind an NBD listener. It ends when its client
+ * does.
+ */
+
+import { NBD_ERROR } from '../../protocol/constants.ts'
+import { connectNbd } from '../../protocol/client/connect.ts'
+import type { ServerPlace } from '../../protocol/client/connect.ts'
+import type { Export, ExportTable } from '../../protocol/export.ts'
+import { NbdListener } from '../../daemon/nbd-listener.ts'
+import type { BoundPlace, ListenPlace } from '../../daemon/nbd-listener.ts'
+import { KeptDevice } from './kept-device.ts'
+import type { Upstream } from './kept-device.ts'
+
+export interface KeeperOptions {
+  readonly server: ServerPlace
+  readonly exportName: string
+  readonly listen: ListenPlace
+  log(sentence: string): void
+}
+
+/** Nobody has come to be served within this time: whoever started the keeper has failed. */
+const clientMillisMax = 30_000
+
+export class Keeper implements AsyncDisposable {
+  readonly bound: BoundPlace
+  /** Resolves when the client has left, or none has come. */
+  readonly ended: Promise<void>
+  readonly #device: KeptDevice
+  readonly #listener: NbdListener
+
+  private constructor(parts: { bound: BoundPlace; ended: Promise<void>; device: KeptDevice; listener: NbdListener }) {
+    this.bound = parts.bound
+    this.ended = parts.ended
+    this.#device = parts.device
+    this.#listener = parts.listener
+  }
+
+  /** Rejects when the server or the export is not there now; later on it waits for them. */
+  static async start(options: KeeperOptions): Promise<Keeper> {
+    const { server, exportName, listen, log } = options
+    const connect = async (): Promise<Upstream> => {
+      const client = await connectNbd(server)
+      try {
+        return { client, info: await client.go(exportName) }
+      } catch (error) {
+        client.destroy()
+        throw error
+      }
+    }
+    const first = await connect()
+    const device = new KeptDevice({ connect, first, log })
+    const { size, readOnly, description, blockSize } = first.info
+    const preferredBlockBytes = blockSize?.preferred ?? 4096
+    const exported: Export = {
+      ...{ name: exportName, description: description ?? '', size, readOnly, preferredBlockBytes, device },
+      hold() {},
+      release() {},
+    }
+
+    let end!: () => void
+    const ended = new Promise<void>((resolve) => (end = resolve))
+    const nobody = setTimeout(end, clientMillisMax)
+    const listener = new NbdListener({
+      exports: oneExport(exported),
+      events: {
+        attached: () => clearTimeout(nobody),
+        detached: end,
+        failed: (_client, { command }, error) => log(`${command} failed: ${error.message}`),
+      },
+    })
+    try {
+      return new Keeper({ bound: await listener.listen(listen), ended, device, listener })
+    } catch (error) {
+      clearTimeout(nobody)
+      await device.close()
+      throw error
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#listener.stop()
+    await this.#device.close()
+  }
+}
+
+function oneExport(exported: Export): ExportTable {
+  const numbers: Readonly<Record<string, number>> = NBD_ERROR
+  return {
+    list: () => [exported],
+    find: (name) => (name === exported.name || name === '' ? exported : undefined),
+    // What the server said is said again.
+    errorNumber: (error) => numbers[(error as { code?: string }).code ?? ''] ?? NBD_ERROR.EIO,
+  }
+}
