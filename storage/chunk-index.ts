@@ -319,10 +319,9 @@ export class ChunkIndex {
   }
 
   async #writeCheckpoint(
-    target: Position,
+    from: Position,
     catalogue: Map<string, [key: Buffer, value: Buffer | undefined]>,
   ): Promise<Checkpoint> {
-    const from = Math.min(target, this.#options.oldestNeeded())
     const checkpoint = { segment: segmentOf(from), offset: offsetOf(from), sequence: this.#options.sequence() }
     const batch = this.#database.batch()
     for (const changes of [this.#undrained, catalogue]) {
