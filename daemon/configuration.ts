@@ -5,6 +5,8 @@
 import { resolve } from 'node:path'
 import { parseListenAddress, type ListenAddress } from './listen-address.ts'
 import { logLevels, type LogLevel } from './log.ts'
+import { checkDiskBytes, checkName } from '../storage/names.ts'
+import { StoreError } from '../storage/errors.ts'
 import { connectionsMaxDefault } from './nbd-listener.ts'
 import type { GivenOption, GivenOptions } from './option-sources.ts'
 import type { OptionName } from './options.ts'
@@ -153,7 +155,8 @@ function quantity<T>(where: string, parse: () => T): T {
   try {
     return parse()
   } catch (error) {
-    if (error instanceof QuantityError) throw new UsageError(`${where}: ${error.message}`)
+    if (error instanceof QuantityError || error instanceof StoreError)
+      throw new UsageError(`${where}: ${error.message}`)
     throw error
   }
 }
@@ -164,7 +167,10 @@ function demoDisk(given: { text: string; where: string } | null, init: boolean):
   if (!init) throw new UsageError(`${where} only says what a new store begins with; it needs --init`)
   const at = text.indexOf('=')
   if (at < 1) throw new UsageError(`${where} '${text}' is not NAME=SIZE, like disk0=10GiB`)
-  return { name: text.slice(0, at), sizeBytes: quantity(where, () => parseSize(text.slice(at + 1))) }
+  return quantity(where, () => ({
+    name: checkName(text.slice(0, at), 'disk'),
+    sizeBytes: checkDiskBytes(parseSize(text.slice(at + 1))),
+  }))
 }
 
 function listenAddresses(given: GivenOption | undefined): readonly ListenAddress[] | null {

@@ -12,8 +12,8 @@
  * lock, because only its holder may replace one that a crash left behind.
  * Nothing waits for background work.
  */
-import { existsSync, readdirSync } from 'node:fs'
 import type { StoreContract, StoreEvent } from '../storage/contract.ts'
+import type { StoreOptions } from '../storage/open.ts'
 import type { ActivatedSocket } from './activation.ts'
 import type { Configuration } from './configuration.ts'
 import { ControlServer } from './control/server.ts'
@@ -37,26 +37,15 @@ import { UsageError } from './usage-error.ts'
 /** Where NBD is spoken when nobody says anything about it: its registered port, for this machine only. */
 const listenDefault: ListenAddress = { host: '127.0.0.1', port: 10809 }
 
-/** What the store needs to be opened. */
-export interface StoreOptions {
-  readonly directory: string
-  readonly init: boolean
-  readonly cacheBytes: number
-  readonly hydrationRateDefault: number | null
-  readonly hydrationRateTotal: number | null
-  readonly chunkBytesPlacement?: 'segments' | 'leveldb'
-  readonly compression: 'lz4' | 'none'
-  readonly inlineBytesMax: number
-  readonly reserveBytes?: number
-  onEvent(event: StoreEvent): void
-}
+/** The store, and whether this opening made it. */
+export type OpenedStore = StoreContract & { readonly created: boolean }
 
 export interface DaemonOptions {
   readonly configuration: Configuration
   readonly activated: readonly ActivatedSocket[]
   readonly log: Log
   readonly version: string
-  openStore(options: StoreOptions): Promise<StoreContract>
+  openStore(options: StoreOptions): Promise<OpenedStore>
   /** The store can accept nothing more; the process has to end. */
   onStoreFailed(error: Error): void
 }
@@ -161,14 +150,11 @@ export class Daemon {
 /** Makes a store in a directory that has none, and closes it. */
 export async function makeStore(options: DaemonOptions): Promise<void> {
   const { dataDirectory } = options.configuration
-  if (!isAbsentOrEmpty(dataDirectory)) {
-    throw new Error(
-      `${dataDirectory} is not empty: a store is made in an absent or empty directory; choose another with --data`,
-    )
-  }
   const events = new StoreEvents(options)
   const store = await openStore(options, (event) => events.emit(event))
   await store.close()
+  if (!store.created)
+    throw new Error(`${dataDirectory} has a store already, and it was left as it is; --data says where else`)
 }
 
 interface Sockets {
@@ -231,10 +217,9 @@ async function listenUnix(
   for (const path of control) sockets.control.push(await ListeningSocket.unix(path))
 }
 
-async function openStore(options: DaemonOptions, onEvent: (event: StoreEvent) => void): Promise<StoreContract> {
+async function openStore(options: DaemonOptions, onEvent: (event: StoreEvent) => void): Promise<OpenedStore> {
   const { configuration } = options
   const { demoDisk, init, dataDirectory } = configuration
-  const isNew = init && isAbsentOrEmpty(dataDirectory)
   const store = await options.openStore({
     directory: dataDirectory,
     init,
@@ -247,7 +232,7 @@ async function openStore(options: DaemonOptions, onEvent: (event: StoreEvent) =>
     ...(configuration.reserveBytes === null ? {} : { reserveBytes: configuration.reserveBytes }),
     onEvent,
   })
-  if (!isNew || demoDisk === null) return store
+  if (!store.created || demoDisk === null) return store
   try {
     await store.createDisk(demoDisk)
     await store.setDefaultDisk(demoDisk.name)
@@ -256,11 +241,6 @@ async function openStore(options: DaemonOptions, onEvent: (event: StoreEvent) =>
     throw error
   }
   return store
-}
-
-/** As the store sees it: a file system's own `lost+found` is nothing. */
-function isAbsentOrEmpty(directory: string): boolean {
-  return !existsSync(directory) || readdirSync(directory).every((name) => name === 'lost+found')
 }
 
 /** The store has one listener; the process has several. */
