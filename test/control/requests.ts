@@ -195,6 +195,8 @@ t.test('close finishes and answers what is being executed, and begins nothing ne
   while (store.snapshotsBegun === 0) await idle.call('clients')
   const closed = daemon.control.close()
   t.equal(await idle.next(), null)
+  idle.socket.end('{"jsonrpc":"2.0","id":1,"method":"disk.create","params":{"name":"late0","sizeBytes":4096}}\n')
+  await new Promise((resolve) => idle.socket.once('close', resolve))
   open()
   t.match(await client.next(), { id: 1, result: { snapshot: { name: 'a' } } })
   t.equal(await client.next(), null)
@@ -202,4 +204,5 @@ t.test('close finishes and answers what is being executed, and begins nothing ne
   client.socket.destroy()
   await closed
   t.equal(store.snapshotsBegun, 1)
+  t.notOk(store.diskMap.has('late0'))
 })

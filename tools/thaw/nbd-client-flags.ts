@@ -1,13 +1,14 @@
 /**
- * How nbd-client is to be run so that a device outlives a restart of the
- * daemon. Written for nbd-client 3.24 (Debian 12) and true up to 3.27:
+ * How nbd-client is to be run. Written for 3.24 (Debian 12) and true up to 3.27:
  *
- * - `-nonetlink`: over netlink, the default, nbd-client exits at once and
- *   `-persist` is ignored: a daemon that goes away takes the device with it.
- *   With the older interface it stays and reconnects.
- * - `-persist`: reconnect once a second until the daemon is back. It gives up
- *   when the size has changed, which is why disks are resized by detaching.
- * - one connection: of several, only the last is reconnected.
+ * - `-nonetlink`: over netlink, the default, nbd-client hands the connection to
+ *   the kernel and ends, and nothing is left that could tell which export a
+ *   device is, or take notice when the connection breaks. `-persist` is ignored.
+ * - `-persist`: connect again after an error of the kernel's. It gives up when
+ *   the size has changed, which is why disks are resized by detaching. It does
+ *   *not* help when the server closes the connection: nbd-client then takes the
+ *   device for disconnected on purpose (measured: test/machine/README.md).
+ * - one connection: of several, only the last would be connected again.
  * - no `-timeout`: requests wait for the daemon for as long as it takes. With
  *   one they fail, and the file system turns read-only.
  * - `-block-size 512`: what partition tables and images from elsewhere expect.

@@ -98,6 +98,7 @@ t.test('disk resize', async (t) => {
 t.test('disk delete', async (t) => {
   await using at = await place()
   t.match(await at.run('disk delete web0'), { exit: 2, stderr: /--yes/ })
+  t.match(await at.run('disk delete web0', { columns: 80, piped: true, typed: 'y\n' }), { exit: 2 }, 'a pipe is nobody')
   t.match(await at.run('disk delete web0 --yes'), { exit: 1, stderr: /\[DISK_HAS_SNAPSHOTS\]/ })
   t.match(await at.run('disk delete web0 --yes --snapshots --keep-snapshots'), { exit: 2 })
   t.match(await at.run('disk delete web0', { columns: 80, typed: 'n\n' }), {
