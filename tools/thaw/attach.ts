@@ -1,5 +1,6 @@
 import type { DaemonStatus } from '../../daemon/control/wire.ts'
 import { refused } from './failure.ts'
+import { startKeeper } from './keeper.ts'
 import { attachArguments, chooseListener, deviceName } from './nbd-client-flags.ts'
 import { isUsed, nbdDevices } from './nbd-devices.ts'
 import type { NbdDevice } from './nbd-devices.ts'
@@ -50,18 +51,18 @@ export async function attach(
 ): Promise<string> {
   const listener = chooseListener(status.listeners)
   if (listener === null) {
-    throw refused(
-      'NO_LISTENER',
-      'the daemon listens nowhere that nbd-client can reach without TLS; start thawd with --listen-unix PATH',
-    )
+    throw refused('NO_LISTENER', 'the daemon listens nowhere without TLS; start thawd with --listen-unix PATH')
   }
   const { exportName, readOnly, sizeBytes } = request
   // Between choosing a device and having it, another of us must not choose the
   // same: nbd-client would clear the connection of whoever came first.
   return await system.exclusively('thaw-attach', async () => {
     const device = chooseDevice(nbdDevices(system), request.device)
-    const outcome = await system.run(program, attachArguments({ listener, exportName, device, readOnly }))
+    const keeper = await startKeeper(system, { listener, exportName, device })
+    const words = attachArguments({ listener: keeper.listener, exportName, device, readOnly })
+    const outcome = await system.run(program, words)
     if (outcome.status !== 0) {
+      system.terminate(keeper.pid)
       throw refused(
         'NBD_CLIENT_FAILED',
         `nbd-client could not attach ${exportName} to ${device}: ${lastLine(outcome) || `exit ${outcome.status}`}`,

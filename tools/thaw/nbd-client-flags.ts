@@ -7,7 +7,8 @@
  * - `-persist`: connect again after an error of the kernel's. It gives up when
  *   the size has changed, which is why disks are resized by detaching. It does
  *   *not* help when the server closes the connection: nbd-client then takes the
- *   device for disconnected on purpose (measured: test/machine/README.md).
+ *   device for disconnected on purpose (measured: test/machine/README.md). Hence
+ *   the keeper in between (`keeper.ts`), which does not close it.
  * - one connection: of several, only the last would be connected again.
  * - no `-timeout`: requests wait for the daemon for as long as it takes. With
  *   one they fail, and the file system turns read-only.
@@ -31,7 +32,7 @@ export interface Attachment {
 /** The arguments that attach an export. */
 export function attachArguments({ listener, exportName, device, readOnly }: Attachment): string[] {
   const address =
-    listener.kind === 'unix' ? ['-unix', listener.path] : [reachable(listener.host), String(listener.port)]
+    listener.kind === 'unix' ? ['-unix', listener.path] : [reachableHost(listener.host), String(listener.port)]
   return [
     '-nonetlink',
     '-persist',
@@ -93,7 +94,7 @@ export function deviceName(text: string): string | null {
 }
 
 /** An address to listen at is not always one to connect to. */
-function reachable(host: string): string {
+export function reachableHost(host: string): string {
   if (host === '0.0.0.0' || host === '') return '127.0.0.1'
   return host === '::' ? '::1' : host
 }

@@ -1,4 +1,5 @@
 /** The kernel's nbd devices, as /sys, /proc and the command lines of nbd-client tell of them. */
+import { keptServer } from './keeper.ts'
 import { readCommandLine } from './nbd-client-flags.ts'
 import type { System } from './system.ts'
 
@@ -17,7 +18,7 @@ export interface NbdDevice {
 export interface NbdClient {
   readonly pid: number
   readonly exportName: string
-  /** What it connects to, `HOST:PORT` or the path of a socket. */
+  /** The daemon's address, `HOST:PORT` or the path of a socket; what is in between is left out. */
   readonly address: string
 }
 
@@ -49,16 +50,22 @@ export function isUsed({ connected, client, sizeBytes }: NbdDevice): boolean {
 /** The running nbd-clients by device. The helper that each forks for a moment has the same command line; the first process counts. */
 function nbdClients(system: System): Map<string, NbdClient> {
   const clients = new Map<string, NbdClient>()
+  const servers = new Map<string, string>()
   const pids = system
     .list('/proc')
     .filter((name) => /^[0-9]+$/.test(name))
     .map(Number)
   for (const pid of pids.sort((a, b) => a - b)) {
-    if (system.read(`/proc/${pid}/comm`)?.trim() !== 'nbd-client') continue
     const words = system.read(`/proc/${pid}/cmdline`)?.split('\0').slice(0, -1) ?? []
+    const kept = keptServer(words)
+    if (kept !== null) servers.set(kept.socket, kept.server)
+    if (system.read(`/proc/${pid}/comm`)?.trim() !== 'nbd-client') continue
     const told = readCommandLine(words)
     if (told === null || told.netlink || clients.has(told.device)) continue
     clients.set(told.device, { pid, exportName: told.exportName, address: told.address })
+  }
+  for (const [device, client] of clients) {
+    clients.set(device, { ...client, address: servers.get(client.address) ?? client.address })
   }
   return clients
 }

@@ -3,8 +3,18 @@
  * /dev, other programs, and time. Tests give a directory that looks like a
  * machine and a runner that plays nbd-client.
  */
-import { execFile } from 'node:child_process'
-import { accessSync, constants, readdirSync, readFileSync } from 'node:fs'
+import { execFile, spawn } from 'node:child_process'
+import {
+  accessSync,
+  closeSync,
+  constants,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 
@@ -13,6 +23,15 @@ export interface Finished {
   readonly status: number | null
   readonly stdout: string
   readonly stderr: string
+}
+
+/** A program of ours that goes on running. */
+export interface Launched {
+  readonly pid: number
+  /** What it said when it was ready; null when it ended instead. */
+  readonly line: string | null
+  /** What it wrote to its log until then. */
+  readonly messages: string
 }
 
 export interface System {
@@ -27,6 +46,15 @@ export interface System {
   isExecutable(path: string): boolean
   /** Runs a program without a shell. */
   run(file: string, args: readonly string[]): Promise<Finished>
+  /**
+   * Starts a script with this Node, in the background and for good, with
+   * standard error in a new file `log`, and waits for its first line.
+   */
+  launch(words: readonly string[], log: string): Promise<Launched>
+  /** For root alone; may be there already. */
+  makeDirectory(path: string): void
+  /** Removes a file that may not be there. */
+  remove(path: string): void
   /** Sends SIGTERM; a process that is gone already is as good. */
   terminate(pid: number): void
   sleep(millis: number): Promise<void>
@@ -55,15 +83,44 @@ export function realSystem(): System {
           else resolve({ status: code ?? null, stdout, stderr })
         })
       }),
-    terminate: (pid) => {
-      try {
-        process.kill(pid, 'SIGTERM')
-      } catch {
-        // Gone already.
-      }
-    },
+    launch,
+    makeDirectory: (path) => mkdirSync(path, { recursive: true, mode: 0o700 }),
+    remove: (path) => rmSync(path, { force: true }),
+    terminate: (pid) => ignoreErrors(() => process.kill(pid, 'SIGTERM')),
     sleep: (millis) => new Promise((resolve) => setTimeout(resolve, millis)),
     exclusively,
+  }
+}
+
+async function launch(words: readonly string[], log: string): Promise<Launched> {
+  const messages = openSync(log, 'w', 0o600)
+  const child = spawn(process.execPath, words, { detached: true, cwd: '/', stdio: ['ignore', 'pipe', messages] })
+  closeSync(messages)
+  const { stdout } = child
+  if (stdout === null) throw new Error('a pipe was asked for')
+  let said = ''
+  await new Promise<void>((resolve, reject) => {
+    child.once('error', reject)
+    stdout.on('data', (piece: Buffer) => {
+      said += piece.toString()
+      if (said.includes('\n')) resolve()
+    })
+    stdout.once('close', resolve)
+  })
+  stdout.destroy()
+  child.unref()
+  const pid = child.pid ?? 0
+  const ready = said.includes('\n')
+  // A disk hangs on it: when memory runs out, others go first. Who may not say so does without.
+  if (ready) ignoreErrors(() => writeFileSync(`/proc/${pid}/oom_score_adj`, '-900'))
+  return { pid, line: ready ? (said.split('\n')[0] ?? '') : null, messages: readFileSync(log, 'utf8') }
+}
+
+function ignoreErrors(work: () => void): void {
+  try {
+    work()
+  } catch {
+    // As promised.
   }
 }
 

@@ -23,14 +23,34 @@ t.test('attach takes the first free device and prints it', async (t) => {
   machine.connect('nbd0', null)
   t.same(await run(daemon, 'attach web0', machine), { exit: 0, stdout: '/dev/nbd1\n', stderr: '' })
   const start = [client, '-nonetlink', '-persist', '-block-size', '512']
-  t.same(machine.ran, [[...start, '-name', 'web0', '-unix', '/run/thaw/nbd.sock', '/dev/nbd1']])
+  t.match(machine.launched, [
+    [
+      /\/tools\/thaw-keeper\.js$/,
+      '--server',
+      '/run/thaw/nbd.sock',
+      '--export',
+      'web0',
+      '--listen',
+      '/run/thaw-keeper/nbd1.sock',
+    ],
+  ])
+  t.same(machine.removed, ['/run/thaw-keeper/nbd1.sock'], 'of a keeper that was killed')
+  t.same(machine.ran, [[...start, '-name', 'web0', '-unix', '/run/thaw-keeper/nbd1.sock', '/dev/nbd1']])
   t.same((await run(daemon, 'attach web0@mon /dev/nbd9 --json', machine)).json, {
     device: '/dev/nbd9',
     export: 'web0@mon',
     sizeBytes: GiB,
     readOnly: true,
   })
-  t.same(machine.ran[1], [...start, '-readonly', '-name', 'web0@mon', '-unix', '/run/thaw/nbd.sock', '/dev/nbd9'])
+  t.same(machine.ran[1], [
+    ...start,
+    '-readonly',
+    '-name',
+    'web0@mon',
+    '-unix',
+    '/run/thaw-keeper/nbd9.sock',
+    '/dev/nbd9',
+  ])
   t.match(await run(daemon, 'attach web0 nbd3 --read-only', machine), { stdout: '/dev/nbd3\n' })
   t.ok(machine.ran[2]?.includes('-readonly'))
 })
@@ -40,7 +60,11 @@ t.test('it goes over TCP when there is no unix socket', async (t) => {
   daemon.listeners.splice(0, 1, { kind: 'tcp', host: '0.0.0.0', port: 10810, tls: 'off' })
   const machine = FakeMachine.withDevices(1)
   t.match(await run(daemon, 'attach web0', machine), { exit: 0 })
-  t.same(machine.ran[0]?.slice(-3), ['127.0.0.1', '10810', '/dev/nbd0'])
+  t.same(machine.launched[0]?.slice(1, 3), ['--server', '127.0.0.1:10810'])
+  daemon.listeners.splice(0, 1, { kind: 'tcp', host: '::', port: 10810, tls: 'off' })
+  machine.disconnect('nbd0')
+  t.match(await run(daemon, 'attach web0', machine), { exit: 0 })
+  t.same(machine.launched[1]?.slice(1, 3), ['--server', '[::1]:10810'])
 })
 
 t.test('it waits until the device has its size', async (t) => {
@@ -117,6 +141,10 @@ t.test('each thing that is missing is one line', async (t) => {
     /could not attach web0 to \/dev\/nbd0: Socket failed: Connection refused \[NBD_CLIENT_FAILED\]/,
   )
   machine.outcome = undefined
+  t.same(machine.terminated, [2000], 'its keeper is not left behind')
+  machine.keeperFailure = 'thaw-keeper: there is no export web0\n'
+  await refused('attach web0', /keeper of \/dev\/nbd0 could not be started: there is no export web0 \[KEEPER_FAILED\]/)
+  machine.keeperFailure = null
 
   machine.connect('nbd0', ['-L', '-N', 'db0', '-u', '/run/x.sock', '/dev/nbd0'])
   await refused('attach web0 /dev/nbd0', /in use by db0 from \/run\/x\.sock.*\[DEVICE_IN_USE\]/)

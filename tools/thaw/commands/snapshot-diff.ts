@@ -40,10 +40,15 @@ function plainLines(from: string, to: string): DiffWriter {
     extents: (extents) => extents.map(({ offset, length }) => `${offset} ${length}`),
     end: ({ extentCount, changedBytes, sizeBytes }) => {
       if (extentCount === 0) return [`${to} holds the same as ${from}`]
-      const share = `${formatSize(changedBytes)} of ${formatSize(sizeBytes)} (${formatPercent((100 * changedBytes) / sizeBytes)})`
-      return [`${count(extentCount, 'range')} of offset and length, ${share}`]
+      const changed = `${formatSize(changedBytes)} of ${formatSize(sizeBytes)} (${share(changedBytes / sizeBytes)})`
+      return [`${count(extentCount, 'range')} of offset and length, ${changed}`]
     },
   }
+}
+
+/** Something that changed never reads as nothing. */
+function share(part: number): string {
+  return part < 0.001 ? 'less than 0.1%' : formatPercent(100 * part)
 }
 
 /** One document in pieces. */
