@@ -7,6 +7,8 @@ export interface GreetingFacts {
   readonly controlPath: string
   /** Whether `thaw` finds that path by itself. */
   readonly controlIsUsual: boolean
+  /** Then nobody has to become it. */
+  readonly isRoot: boolean
   /** A disk to try it with, or null when there is none. */
   readonly disk: string | null
   /** `npm start` runs in a checkout, where the command is `npx thaw`. */
@@ -14,12 +16,13 @@ export interface GreetingFacts {
 }
 
 export function greeting(facts: GreetingFacts): string {
-  const { dataDirectory, listeners, controlPath, controlIsUsual, disk, inCheckout } = facts
+  const { dataDirectory, listeners, controlPath, controlIsUsual, isRoot, disk, inCheckout } = facts
+  const sudo = isRoot ? '' : 'sudo '
   const thaw = `${inCheckout ? 'npx thaw' : 'thaw'}${controlIsUsual ? '' : ` --control ${shellWord(controlPath)}`}`
   const lines =
     disk === null
-      ? [`${thaw} disk create disk0 10GiB`, `sudo ${thaw} attach disk0`, `${thaw} status`]
-      : [`sudo ${thaw} attach ${disk}`, `${thaw} snapshot create ${disk}@first`, `${thaw} restore ${disk}@first copy`]
+      ? [`${thaw} disk create disk0 10GiB`, `${sudo}${thaw} attach disk0`, `${thaw} status`]
+      : [`${sudo}${thaw} attach ${disk}`, `${thaw} snapshot create ${disk}@first`, `${thaw} restore ${disk}@first copy`]
   return [
     '',
     `  data     ${dataDirectory}`,

@@ -93,6 +93,12 @@ export class Daemon {
       await refuseLiveSockets(unixPaths(configuration, activated))
       await listenEarly(sockets, configuration, activated)
       for (const { name } of sockets.nbd) log.notice('listening for NBD', { listener: name })
+      for (const { address, name } of sockets.nbd) {
+        if (address.kind !== 'tcp' || isLoopback(address.host)) continue
+        log.warning('anyone who reaches this address can read and write every disk: there is no TLS', {
+          listener: name,
+        })
+      }
 
       store = await openStore(options, (event) => events.emit(event))
       const disks = store.disks().length

@@ -147,6 +147,7 @@ function tcpRefusal(name: string, error: NodeJS.ErrnoException): Error {
 
 function unixRefusal(path: string, error: NodeJS.ErrnoException): Error {
   switch (error.code) {
+    // Said by `unix-socket.ts`.
     case undefined:
       return error
     case 'EADDRINUSE':

@@ -29,6 +29,7 @@ import { UsageError } from './usage-error.ts'
 const failedGraceMillis = 5000
 
 const journal = standardErrorIsJournal(process.env)
+const isRoot = process.geteuid?.() === 0
 let log = newLog('info')
 let storeFailed = false
 
@@ -50,7 +51,7 @@ async function main(): Promise<ExitCode> {
     if (commandLine.command === 'shown') return exitCodes.stopped
     const file = readConfigurationFile(commandLine.config, process.env)
     const given = joinSources(commandLine.options, readEnvironment(process.env), file)
-    const configuration = configure(given, { environment: process.env, isRoot: process.geteuid?.() === 0 })
+    const configuration = configure(given, { environment: process.env, isRoot })
     log = newLog(configuration.logLevel)
     const options: DaemonOptions = {
       configuration,
@@ -94,12 +95,15 @@ async function serve(options: DaemonOptions): Promise<ExitCode> {
   const daemon = await Daemon.start(options)
   if (!journal) {
     const { store, listeners, controlPath } = daemon
+    // `npm start | head` is no reason to end.
+    process.stdout.on('error', () => {})
     process.stdout.write(
       greeting({
         dataDirectory: configuration.dataDirectory,
         listeners,
         controlPath,
         controlIsUsual: !configuration.controlPathGiven,
+        isRoot,
         disk: store.defaultDisk ?? store.disks()[0]?.name ?? null,
         inCheckout: process.env['npm_lifecycle_event'] !== undefined,
       }),

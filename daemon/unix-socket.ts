@@ -30,8 +30,9 @@ export async function socketState(path: string): Promise<SocketState> {
     }
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
+    if (code === undefined) throw error
     if (code === 'ENOENT') return 'absent'
-    throw error
+    throw unreachable(path, error as NodeJS.ErrnoException)
   }
   return await new Promise((resolve, reject) => {
     const socket = connect(path)
@@ -44,7 +45,7 @@ export async function socketState(path: string): Promise<SocketState> {
       else if (error.code === 'ENOENT') resolve('absent')
       // EAGAIN: its queue is full, so somebody listens.
       else if (error.code === 'EAGAIN') resolve('live')
-      else reject(error)
+      else reject(unreachable(path, error))
     })
   })
 }
@@ -59,6 +60,11 @@ export async function clearSocketPath(path: string): Promise<void> {
   const state = await socketState(path)
   if (state === 'live') throw socketInUse(path)
   if (state === 'dead') unlinkSync(path)
+}
+
+function unreachable(path: string, error: NodeJS.ErrnoException): Error {
+  const message = `nobody can tell what is at ${path} (${error.code}); check the path and its permissions, or choose another`
+  return new Error(message, { cause: error })
 }
 
 export function socketInUse(path: string): Error {

@@ -175,6 +175,15 @@ t.test('a socket of a living process, or a file, at the path of ours', async (t)
   await check()
 })
 
+t.test('a path for the control socket that leads nowhere', async (t) => {
+  const directory = temporaryDirectory(t)
+  const check = await storeIn(t, directory)
+  writeFileSync(join(directory, 'file'), 'x')
+  const words = ['--data', join(directory, 'data'), '--listen', 'none', '--control', join(directory, 'file', 'c')]
+  await refused(t, { directory, onlyWords: words }, failed, /nobody can tell what is at .*\/file\/c \(ENOTDIR\); check/)
+  await check()
+})
+
 t.test('a demo disk that cannot be', async (t) => {
   const directory = temporaryDirectory(t)
   const words = ['--init', '--demo-disk']

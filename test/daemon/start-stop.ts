@@ -29,7 +29,7 @@ t.test('a first start makes the store and its disk, and says where everything is
       `  NBD      127.0.0.1:${port}`,
       `  control  ${thawd.controlPath}`,
       '',
-      `  sudo thaw ${control} attach disk0`,
+      `  ${process.geteuid?.() === 0 ? '' : 'sudo '}thaw ${control} attach disk0`,
       `  thaw ${control} snapshot create disk0@first`,
       `  thaw ${control} restore disk0@first copy`,
       '',
@@ -139,11 +139,21 @@ t.test('a second signal ends it at once; the same one twice in a moment is one',
   t.strictSame(await thawd.ended, { code: 1, signal: null })
   clearInterval(again)
   t.match(thawd.lines.at(-1), /stopping at once.*signal=SIGTERM/)
+  const [asked = 0, meant = 0] = thawd.lines.slice(-2).map((line) => Date.parse(line.split(' ')[0] ?? ''))
+  t.ok(meant - asked >= 500, `after ${meant - asked} ms`)
 
   const after = await new Thawd(t, { directory }).ready()
   const reader = await after.nbd()
   await reader.go('disk0')
   t.same(await reader.read(0, 4096), Buffer.alloc(4096, 7), 'what was flushed is there')
+})
+
+t.test('--insecure listens beyond this machine, and says what that means', async (t) => {
+  const directory = temporaryDirectory(t)
+  const words = ['--init', '--listen', '0.0.0.0:0', '--insecure']
+  const thawd = await new Thawd(t, { directory, words }).ready()
+  await thawd.line(/ warning anyone who reaches this address .* listener=0\.0\.0\.0:[0-9]+$/)
+  t.match(await thawd.control('status'), { listeners: [{ host: '127.0.0.1' }, { host: '0.0.0.0' }] })
 })
 
 t.test('after kill -9 the next start needs nobody to remove anything', async (t) => {
