@@ -19,7 +19,7 @@ export function clientsOfSnapshot(target: ControlTarget, { disk, snapshot }: Sna
 export function refuseWhileDiskAttached(target: ControlTarget, disk: string, hint: string): void {
   const clients = clientsOfDisk(target, disk)
   if (clients.length === 0) return
-  throw new StoreError('DISK_IN_USE', `disk '${disk}' is attached by ${nameClients(clients)}; ${hint}`, {
+  throw new StoreError('DISK_IN_USE', `disk ${disk} is attached by ${nameClients(clients)}; ${hint}`, {
     details: { disk, clients },
   })
 }
@@ -32,7 +32,7 @@ export function refuseWhileSnapshotsAttached(target: ControlTarget, snapshots: r
     const { disk, snapshot } = name
     throw new StoreError(
       'SNAPSHOT_IN_USE',
-      `snapshot '${disk}@${snapshot}' is attached by ${nameClients(clients)}; detach it first`,
+      `snapshot ${disk}@${snapshot} is attached by ${nameClients(clients)}; detach it first`,
       {
         details: { disk, snapshot, clients },
       },

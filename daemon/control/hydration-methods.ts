@@ -53,7 +53,7 @@ export const hydrationMethods: Methods<HydrationMethod> = {
       if (disk.linked) {
         throw new StoreError(
           'NOT_HYDRATING',
-          `disk '${name}' is linked to ${disk.origin ?? 'its snapshot'}: it reads through it for good and copies nothing`,
+          `disk ${name} is linked to ${disk.origin ?? 'its snapshot'}: it reads through it for good and copies nothing`,
         )
       }
       if (connection.subscriptionCount >= subscriptionsMax) {

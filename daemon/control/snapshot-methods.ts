@@ -69,7 +69,7 @@ export const snapshotMethods: Methods<SnapshotMethod> = {
       if (from.disk !== to.disk) {
         throw new StoreError(
           'ARGUMENT_INVALID',
-          `'${from.disk}' and '${to.disk}' are two disks: a diff compares what one disk held at two times`,
+          `${from.disk} and ${to.disk} are two disks: a diff compares what one disk held at two times`,
         )
       }
       const { sizeBytes } =
@@ -108,11 +108,12 @@ export const snapshotMethods: Methods<SnapshotMethod> = {
     run: async ({ disk, snapshot, ...options }, { target }) => {
       const { store } = target
       const from = { disk, snapshot }
-      // The store counts what is really there only afterwards; until then the snapshot's size is the most it can be.
+      // The store counts what is really there only afterwards; until then it is no more than the snapshot, nor than all that is stored.
       const { sizeBytes } = store.snapshot(from)
+      const { storedBytes, freeBytes } = (await store.status()).space
       const restored = await store.restore(from, options)
-      const neededBytesMax = restored.linked ? 0 : (restored.hydration?.totalBytes ?? sizeBytes)
-      return { disk: restored, space: { neededBytesMax, freeBytes: (await store.status()).space.freeBytes } }
+      const neededBytesMax = restored.linked ? 0 : (restored.hydration?.totalBytes ?? Math.min(sizeBytes, storedBytes))
+      return { disk: restored, space: { neededBytesMax, freeBytes } }
     },
     logLine: (from, { disk }) =>
       `snapshot ${from.disk}@${from.snapshot} restored to disk ${disk.name}, ${formatSize(disk.sizeBytes)}${disk.linked ? ', linked' : ''}`,

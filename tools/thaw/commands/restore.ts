@@ -46,24 +46,23 @@ export const restore = command({
         sizeBytes: size === undefined ? undefined : parseSize(size),
       }),
     })
-    if (wait !== true) return session.answer(result, () => inWords(snapshot, result))
+    if (wait !== true) return session.answer(result, () => inWords(snapshot, result, paused === true))
 
-    if (!session.json) session.write(inWords(snapshot, result))
+    if (!session.json) session.write(inWords(snapshot, result, paused === true))
     const { outcome } = await waitForHydration(session, newdisk, timeoutSeconds)
     const { disk } = await session.call('disk.show', { name: newdisk })
     session.answer({ ...result, disk, outcome }, () => [`${newdisk} has all of its data`])
   },
 })
 
-function inWords(snapshot: string, { disk, space }: ResultOf<'restore'>): string[] {
+function inWords(snapshot: string, { disk, space }: ResultOf<'restore'>, paused: boolean): string[] {
   const made = `disk ${disk.name} made of ${snapshot}, ${formatSize(disk.sizeBytes)}; it can be used at once`
   if (disk.linked) return [made, `it is linked: it copies nothing and holds ${snapshot} for as long as it lives`]
   const { hydration } = disk
   const takes = `copying will take at most ${formatSize(space.neededBytesMax)}, ${formatSize(space.freeBytes)} are free`
   if (hydration === null) return [made, takes]
-  const how =
-    hydration.state === 'paused'
-      ? `paused; go on with: thaw hydration resume ${disk.name}`
-      : `at most ${formatRate(hydration.rate)}; watch with: thaw hydration wait ${disk.name}`
+  const how = paused
+    ? `paused; go on with: thaw hydration resume ${disk.name}`
+    : `at most ${formatRate(hydration.rate)}; watch with: thaw hydration wait ${disk.name}`
   return [made, `${takes}; ${how}`]
 }
