@@ -23,7 +23,8 @@ const exports = new TestExports(
 )
 
 async function server(t: Test) {
-  const { port } = await startServer(t, { exports })
+  // No time limit: what is not disconnected for its own reason hangs, and fails.
+  const { port } = await startServer(t, { exports, handshakeMillisMax: 1_000_000 })
   return async (flags = 3) => {
     const client = await RawClient.connect(t, { port })
     client.send(encodeClientFlags(flags))

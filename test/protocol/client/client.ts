@@ -109,12 +109,15 @@ t.test('a server that makes no sense', async (t) => {
   ])
   const strayReply = Buffer.alloc(16)
   writeSimpleReply(strayReply, 0, 0, 0, 77)
+  const firstReply = Buffer.alloc(16)
+  writeSimpleReply(firstReply, 0, 0, 0, 1)
   for (const [says, why] of [
     [Buffer.from('HTTP/1.1 400 Bad Request\r\n'), 'no greeting'],
     [Buffer.concat([encodeGreeting(), encodeOptionReply(NBD_OPT.LIST, 1, Buffer.alloc(0))]), 'a reply to nothing'],
     [Buffer.concat([encodeGreeting(), encodeOptionReply(NBD_OPT.GO, 1, Buffer.alloc(0))]), 'no size'],
     [Buffer.concat([goAnswer, Buffer.alloc(16, 'x')]), 'no reply'],
     [Buffer.concat([goAnswer, strayReply]), 'a reply to no request'],
+    [Buffer.concat([goAnswer, firstReply, Buffer.alloc(16), firstReply]), 'a second reply to a request'],
   ] as const) {
     const server = createServer((socket) => {
       socket.on('error', () => {})
@@ -133,6 +136,7 @@ t.test('a server that makes no sense', async (t) => {
       const client = await connectNbd({ host: '127.0.0.1', port })
       t.teardown(() => client.destroy())
       await client.go('')
+      await client.read(0, 16)
       await client.read(0, 16)
     }
     await t.rejects(talk(), { code: 'PROTOCOL' }, why)
