@@ -4,6 +4,7 @@ import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import t from 'tap'
 import type { Test } from 'tap'
+import { NbdClient } from '../../../protocol/client/client.ts'
 import { connectNbd } from '../../../protocol/client/connect.ts'
 import { NBD_CMD, NBD_FLAG, NBD_OPT } from '../../../protocol/constants.ts'
 import { encodeGreeting, encodeInfoExport, encodeOptionReply } from '../../../protocol/handshake-encoder.ts'
@@ -103,42 +104,37 @@ t.test('nobody listens', async (t) => {
 
 t.test('a server that makes no sense', async (t) => {
   const goAnswer = Buffer.concat([
-    encodeGreeting(),
     encodeOptionReply(NBD_OPT.GO, 3, encodeInfoExport(4096, 1)),
     encodeOptionReply(NBD_OPT.GO, 1, Buffer.alloc(0)),
   ])
-  const strayReply = Buffer.alloc(16)
-  writeSimpleReply(strayReply, 0, 0, 0, 77)
-  const firstReply = Buffer.alloc(16)
-  writeSimpleReply(firstReply, 0, 0, 0, 1)
-  for (const [says, why] of [
-    [Buffer.from('HTTP/1.1 400 Bad Request\r\n'), 'no greeting'],
-    [Buffer.concat([encodeGreeting(), encodeOptionReply(NBD_OPT.LIST, 1, Buffer.alloc(0))]), 'a reply to nothing'],
-    [Buffer.concat([encodeGreeting(), encodeOptionReply(NBD_OPT.GO, 1, Buffer.alloc(0))]), 'no size'],
-    [Buffer.concat([goAnswer, Buffer.alloc(16, 'x')]), 'no reply'],
-    [Buffer.concat([goAnswer, strayReply]), 'a reply to no request'],
-    [Buffer.concat([goAnswer, firstReply, Buffer.alloc(16), firstReply]), 'a second reply to a request'],
+  const reply = (cookie: number) => {
+    const bytes = Buffer.alloc(16)
+    writeSimpleReply(bytes, 0, 0, 0, cookie)
+    return bytes
+  }
+  const data = Buffer.alloc(16)
+  /** What the server says at first, to GO, and to two READs of 16 bytes. */
+  for (const [greeting, toGo, toReads, why] of [
+    [Buffer.from('HTTP/1.1 400 Bad Request'), null, null, 'no greeting'],
+    [encodeGreeting(), encodeOptionReply(NBD_OPT.LIST, 1, Buffer.alloc(0)), null, 'a reply to nothing'],
+    [encodeGreeting(), encodeOptionReply(NBD_OPT.GO, 1, Buffer.alloc(0)), null, 'no size'],
+    [encodeGreeting(), goAnswer, Buffer.alloc(16, 'x'), 'no reply'],
+    [encodeGreeting(), goAnswer, reply(77), 'a reply to no request'],
+    [encodeGreeting(), goAnswer, Buffer.concat([reply(1), data, reply(1), data]), 'a second reply to a request'],
   ] as const) {
-    const server = createServer((socket) => {
-      socket.on('error', () => {})
-      socket.write(says.subarray(0, 18))
-      let received = 0
-      socket.on('data', (bytes) => {
-        // Flags are no question yet.
-        if (received <= 4 && received + bytes.length > 4) socket.write(says.subarray(18))
-        received += bytes.length
-      })
-    }).listen(0, '127.0.0.1')
-    t.teardown(() => server.close())
-    await new Promise((resolve) => server.once('listening', resolve))
-    const { port } = server.address() as AddressInfo
+    let destroyed = false
+    const client = new NbdClient({ write: () => {}, end: () => {}, destroy: () => (destroyed = true) })
     const talk = async () => {
-      const client = await connectNbd({ host: '127.0.0.1', port })
-      t.teardown(() => client.destroy())
-      await client.go('')
-      await client.read(0, 16)
-      await client.read(0, 16)
+      client.push(greeting)
+      await client.ready
+      const gone = client.go('')
+      client.push(toGo!)
+      await gone
+      const reads = Promise.all([client.read(0, 16), client.read(0, 16)])
+      client.push(toReads!)
+      await reads
     }
     await t.rejects(talk(), { code: 'PROTOCOL' }, why)
+    t.equal(destroyed, why !== 'no size', why)
   }
 })
