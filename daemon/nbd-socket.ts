@@ -59,6 +59,8 @@ export class NbdSocket implements Output {
       },
     }
     this.connection = new ServerConnection({ exports, client, output: this, observer, slabs })
+    // A static receive buffer (`onread`) was measured too: no difference at 4 KiB, a little more at 128 KiB. Node offers
+    // it for accepted sockets only through private parts, and pieces that are ours to keep make pausing simple.
     socket.on('data', (bytes: Buffer) => this.connection.push(bytes))
     socket.on('end', () => this.connection.ended())
     socket.on('error', (error: NodeJS.ErrnoException) => {
