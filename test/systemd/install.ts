@@ -6,13 +6,23 @@ import { runInstaller } from '../fixtures/staged.ts'
 import { temporaryDirectory } from '../fixtures/thawd.ts'
 import { findCommand, needs } from '../fixtures/tools.ts'
 
-const unitNames = ['thaw-attach@.service', 'thawd-control.socket', 'thawd-tcp.socket', 'thawd.service', 'thawd.socket']
+const unitNames = [
+  'thaw-attach@.service',
+  'thawd-control.socket',
+  'thawd-init.service',
+  'thawd-tcp.socket',
+  'thawd.service',
+  'thawd.socket',
+]
 
 t.test('everything lands under DESTDIR, and runs from there', async (t) => {
   const destdir = temporaryDirectory(t)
   const run = runInstaller(destdir)
   t.equal(run.status, 0, run.stderr)
-  t.match(run.stdout, /thawd init\n.*systemctl enable --now thawd.socket thawd-control.socket thawd.service/)
+  t.match(
+    run.stdout,
+    /systemctl start thawd-init.service\n.*systemctl enable --now thawd.socket thawd-control.socket thawd.service/,
+  )
   const root = join(destdir, 'usr', 'local')
   t.strictSame(readdirSync(join(root, 'lib', 'systemd', 'system')).sort(), unitNames)
   t.strictSame(readdirSync(join(root, 'lib', 'thaw', 'dist')).sort(), ['daemon', 'protocol', 'storage', 'tools'])
