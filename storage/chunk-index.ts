@@ -261,6 +261,8 @@ export class ChunkIndex {
   async #drainOnce(): Promise<void> {
     await this.#reopening
     const target = this.#log.stagedPosition
+    // Asked now: what is folded or covered from here on has its rows in the next queue, not in this one.
+    const replayFrom = Math.min(target, this.#options.oldestNeeded())
     const queue = this.#queue
     this.#queue = []
     this.#catalogueChanged = false
@@ -268,7 +270,7 @@ export class ChunkIndex {
     try {
       await this.#log.synced()
       const moved = await this.#writeRows(queue)
-      const checkpoint = await this.#writeCheckpoint(target, catalogue)
+      const checkpoint = await this.#writeCheckpoint(replayFrom, catalogue)
       this.#drainedTo = target
       for (const { lineage, overlay } of queue) remove(lineage, overlay)
       for (const [lineage, row] of moved) this.#showInPages(lineage, row)
