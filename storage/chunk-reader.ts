@@ -8,20 +8,17 @@ import type { Compression } from './environment.ts'
 import { StoreError } from './errors.ts'
 import type { ChunkIndex } from './chunk-index.ts'
 import { Codec, payloadIsGood, payloadOffset, readHeader, recordBytes, RecordType } from './record.ts'
+import { RecordReads } from './record-reads.ts'
 import type { Row } from './row.ts'
 import type { SegmentLog } from './segment-log.ts'
 
-/** Scratch buffers kept for records; each as large as the largest record asked for so far. */
-const SCRATCH_MAX = 32
-
 export class ChunkReader {
-  readonly #log: SegmentLog
+  readonly #reads: RecordReads
   readonly #index: () => ChunkIndex
   readonly #compression: Compression
-  readonly #scratch: Buffer[] = []
 
   constructor(log: SegmentLog, index: () => ChunkIndex, compression: Compression) {
-    this.#log = log
+    this.#reads = new RecordReads(log)
     this.#index = index
     this.#compression = compression
   }
@@ -45,18 +42,12 @@ export class ChunkReader {
       return
     }
     const bytes = recordBytes(RecordType.CHUNK, row.codec, row.payloadBytes)
-    const scratch = this.#borrow(bytes)
-    this.#log.read(row.segment, row.offset, bytes, scratch, (error, incarnationCrc) => {
-      if (error !== null) done(damaged(row, error.message, error), empty)
-      else {
-        const wrong = whatIsWrong(scratch, row, incarnationCrc)
-        if (wrong !== undefined) done(damaged(row, wrong), empty)
-        else {
-          const start = payloadOffset(RecordType.CHUNK, row.codec, row.payloadBytes)
-          done(null, scratch.subarray(start, start + row.payloadBytes))
-        }
-      }
-      if (this.#scratch.length < SCRATCH_MAX) this.#scratch.push(scratch)
+    this.#reads.read(row.segment, row.offset, bytes, (error, record, at, incarnationCrc) => {
+      if (error !== null) return done(damaged(row, error.message, error), empty)
+      const wrong = whatIsWrong(record, at, row, incarnationCrc)
+      if (wrong !== undefined) return done(damaged(row, wrong), empty)
+      const start = at + payloadOffset(RecordType.CHUNK, row.codec, row.payloadBytes)
+      done(null, record.subarray(start, start + row.payloadBytes))
     })
   }
 
@@ -83,17 +74,12 @@ export class ChunkReader {
       this.payload(row, (error, payload) => (error === null ? resolve(Buffer.from(payload)) : reject(error))),
     )
   }
-
-  #borrow(bytes: number): Buffer {
-    const scratch = this.#scratch.pop()
-    return scratch !== undefined && scratch.length >= bytes ? scratch : Buffer.allocUnsafeSlow(bytes)
-  }
 }
 
 const empty = Buffer.alloc(0)
 
-function whatIsWrong(record: Buffer, row: Row, incarnationCrc: number): string | undefined {
-  const header = readHeader(record, 0, incarnationCrc)
+function whatIsWrong(bytes: Buffer, at: number, row: Row, incarnationCrc: number): string | undefined {
+  const header = readHeader(bytes, at, incarnationCrc)
   if (header === undefined) return 'its header is damaged'
   if (
     header.type !== RecordType.CHUNK ||
@@ -106,7 +92,7 @@ function whatIsWrong(record: Buffer, row: Row, incarnationCrc: number): string |
   ) {
     return 'another record lies in its place'
   }
-  return payloadIsGood(record, 0, header) ? undefined : 'a checksum does not match'
+  return payloadIsGood(bytes, at, header) ? undefined : 'a checksum does not match'
 }
 
 function damaged(row: Row, what: string, cause?: unknown): StoreError {

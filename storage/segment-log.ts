@@ -41,13 +41,19 @@ const BATCH_FULL_BYTES = 1024 * 1024
 /** How often a full file system is tried again. */
 const NO_SPACE_RETRY_MILLIS = 500
 
-interface Batch {
+/** Bytes of a segment that are still in memory. */
+export interface StagedBytes {
   readonly buffer: Buffer
+  /** Where `buffer` starts in its segment. */
+  readonly start: number
+  /** crc32 of the segment's incarnation. */
+  readonly incarnationCrc: number
+}
+
+interface Batch extends StagedBytes {
   segment: number
-  /** Where the batch starts in its segment. */
   start: number
   length: number
-  /** crc32 of its segment's incarnation. */
   incarnationCrc: number
 }
 
@@ -177,7 +183,17 @@ export class SegmentLog {
     return new Promise((resolve, reject) => this.sync((error) => (error === null ? resolve() : reject(error))))
   }
 
-  /** Copies `length` bytes at a place in the log to the start of `into`; the callback may come at once. */
+  /** What has the bytes of a record that is not yet written to its file; undefined when they are there. */
+  staged(segment: number, offset: number): StagedBytes | undefined {
+    if (positionOf(segment, offset) < this.#writtenPosition) return undefined
+    const open = this.#open
+    if (open !== undefined && open.segment === segment && offset >= open.start) return open
+    return this.#queue.find(
+      (batch) => batch.segment === segment && offset >= batch.start && offset < batch.start + batch.length,
+    )
+  }
+
+  /** Reads `length` bytes at a place in a segment file to the start of `into`. */
   read(
     segment: number,
     offset: number,
@@ -185,12 +201,6 @@ export class SegmentLog {
     into: Buffer,
     done: (error: Error | null, incarnationCrc: number) => void,
   ): void {
-    const batch = this.#batchAt(segment, offset)
-    if (batch !== undefined) {
-      batch.buffer.copy(into, 0, offset - batch.start, offset - batch.start + length)
-      done(null, batch.incarnationCrc)
-      return
-    }
     this.#files.hold(segment, (error, file) => {
       if (error !== null || file.handle === undefined) return done(error ?? new Error('segment is closed'), 0)
       let filled = 0
@@ -250,15 +260,6 @@ export class SegmentLog {
     batch.incarnationCrc = incarnationCrc(incarnation)
     writeSegmentHeader(batch.buffer, 0, batch.segment, incarnation)
     batch.length = SEGMENT_HEADER_BYTES
-  }
-
-  #batchAt(segment: number, offset: number): Batch | undefined {
-    if (positionOf(segment, offset) < this.#writtenPosition) return undefined
-    const open = this.#open
-    if (open !== undefined && open.segment === segment && offset >= open.start) return open
-    return this.#queue.find(
-      (batch) => batch.segment === segment && offset >= batch.start && offset < batch.start + batch.length,
-    )
   }
 
   /** A batch that is not full is written at the end of the event loop's turn, with all that joins it until then. */

@@ -432,9 +432,13 @@ export class WriteBack {
   #tryToCompress(entry: Entry): boolean {
     const { lineage } = entry.view
     if (!this.#options.compress) return false
-    if (lineage.compressSkip === 0) return true
-    lineage.compressSkip--
-    return false
+    if (lineage.compressSkip > 0) {
+      lineage.compressSkip--
+      return false
+    }
+    // One chunk is the probe: what is folded before its result is known is not tried as well.
+    if (lineage.compressMisses > 0) lineage.compressSkip = skipAfter(lineage.compressMisses)
+    return true
   }
 
   async #compressAndAppend(entry: Entry): Promise<void> {
@@ -442,12 +446,16 @@ export class WriteBack {
     const { sequence } = entry
     // A copy: what the pool compresses must not change under it.
     const compressed = await this.#core.environment.compression.compress(Buffer.from(entry.buffer))
-    if (compressed.length > entry.buffer.length * SHRINK_MAX) {
+    const shrank = compressed.length <= entry.buffer.length * SHRINK_MAX
+    if (!shrank) {
       lineage.compressMisses = Math.min(lineage.compressMisses + 1, 8)
-      lineage.compressSkip = Math.min(2 ** lineage.compressMisses, COMPRESS_SKIP_MAX)
-    } else lineage.compressMisses = 0
+      lineage.compressSkip = skipAfter(lineage.compressMisses)
+    } else {
+      lineage.compressMisses = 0
+      lineage.compressSkip = 0
+    }
     if (entry.unfolded === 0 && !entry.promote) return
-    if (entry.sequence === sequence && lineage.compressMisses === 0) this.#appendWhole(entry, Codec.LZ4, compressed)
+    if (entry.sequence === sequence && shrank) this.#appendWhole(entry, Codec.LZ4, compressed)
     else this.#appendWhole(entry, Codec.RAW, entry.buffer)
   }
 
@@ -564,6 +572,10 @@ export class WriteBack {
 }
 
 const nothing = Buffer.alloc(0)
+
+function skipAfter(misses: number): number {
+  return Math.min(2 ** misses, COMPRESS_SKIP_MAX)
+}
 
 function ignore(): void {}
 
