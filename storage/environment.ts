@@ -88,6 +88,8 @@ export interface LevelFactory {
 export interface Compression {
   /** On the thread pool: `data` must not change until it resolves. */
   compress(data: Buffer): Promise<Buffer>
+  /** At once, on the event loop: for small data, for which the way to the pool and back takes longer. */
+  compressNow(data: Buffer): Buffer
   /** Synchronous: decompression runs at memory speed. Throws when the input is damaged. */
   decompress(data: Buffer): Buffer
 }

@@ -5,7 +5,7 @@ import * as fsp from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { randomBytes } from 'node:crypto'
 import { Level, type DatabaseOptions, type IteratorOptions } from 'level'
-import { compress, uncompressSync } from 'lz4-napi'
+import { compress, compressSync, uncompressSync } from 'lz4-napi'
 import type {
   Clock,
   Compression,
@@ -189,6 +189,7 @@ export const nodeLevel: LevelFactory = {
 
 export const nodeCompression: Compression = {
   compress: (data) => compress(data),
+  compressNow: (data) => compressSync(data),
   decompress: (data) => uncompressSync(data),
 }
 
