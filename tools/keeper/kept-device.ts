@@ -216,10 +216,22 @@ export class KeptDevice implements BlockDevice {
     }
   }
 
-  /** First what the new server may have forgotten, so that a read that waits finds it, then what waits. */
+  /**
+   * First what the new server may have forgotten, so that a read that waits
+   * finds it, then what waits. A server may take requests that are under way in
+   * any order, so of two writes to one place the first must be done before the
+   * second is sent.
+   */
   async #repeat(client: NbdClient): Promise<void> {
-    const answered = [...this.#requests].filter(({ answeredAt }) => answeredAt !== 0)
-    await Promise.all(answered.map((request) => this.#send(client, request)))
+    let underWay: { request: Request; sent: Promise<void> }[] = []
+    for (const request of [...this.#requests].filter(({ answeredAt }) => answeredAt !== 0)) {
+      if (underWay.some((other) => overlap(other.request, request))) {
+        await Promise.all(underWay.map(({ sent }) => sent))
+        underWay = []
+      }
+      underWay.push({ request, sent: this.#send(client, request) })
+    }
+    await Promise.all(underWay.map(({ sent }) => sent))
     for (const request of this.#requests) if (request.answeredAt === 0) void this.#send(client, request)
     // What comes from here on is sent as it comes.
     this.#client = client
@@ -262,6 +274,10 @@ export class KeptDevice implements BlockDevice {
 function isDeparture(error: unknown): boolean {
   const { code } = error as NbdError
   return code === 'DISCONNECTED' || code === 'PROTOCOL' || code === 'ESHUTDOWN'
+}
+
+function overlap(a: Request, b: Request): boolean {
+  return a.offset < b.offset + b.length && b.offset < a.offset + a.length
 }
 
 function costOf({ payload }: Request): number {
