@@ -26,6 +26,12 @@ import { Throttle } from './throttle.ts'
 
 /** Chunks on their way at the same time: half of a thread pool of 16 at most, with the total of all disks in mind. */
 const COPIES_MAX = 8
+/** Chunks of one copy, when their records lie side by side, so that one read has them all. */
+const GROUP_MAX = 16
+/** What may lie between such records: their headers, and a small record of another kind. */
+const GROUP_GAP_BYTES = 4096
+/** One copy is at most what the rate allows in so long. */
+const GROUP_MILLIS = 20
 /** How often progress is made durable and counted. */
 const COUNT_MILLIS = 200
 const SPACE_MILLIS = 1000
@@ -280,20 +286,33 @@ export class Hydration {
     const end = Math.min(first + PAGE_CHUNKS, this.lineage.origin?.chunkCount ?? 0)
     const copies = new Set<Promise<void>>()
     let failure: unknown
-    for (let chunk = first; chunk < end && !this.#stopped && !this.#paused && failure === undefined; chunk++) {
-      const row = await this.#toCopy(chunk)
-      if (row === undefined) continue
-      await this.#throttle.take(this.lineage.chunkBytes)
-      await this.#options.total.take(this.lineage.chunkBytes)
-      if (!(await this.#room()) || this.#stopped || this.#paused) break
-      const copy = this.#copy(chunk, row)
+    const isGoingOn = () => !this.#stopped && !this.#paused && failure === undefined
+    const begin = async (group: readonly Row[]) => {
+      const bytes = group.length * this.lineage.chunkBytes
+      await this.#throttle.take(bytes)
+      await this.#options.total.take(bytes)
+      if (!(await this.#room()) || !isGoingOn()) return
+      const copy = Promise.all(group.map((row) => this.#copy(row.chunk, row)))
         .catch((error: unknown) => {
           failure ??= error
         })
-        .finally(() => copies.delete(copy))
+        .then(() => void copies.delete(copy))
       copies.add(copy)
       if (copies.size >= COPIES_MAX) await Promise.race(copies)
     }
+    // Neighbours of the disk are mostly neighbours in the log: copied together, they are read in one.
+    let group: Row[] = []
+    for (let chunk = first; chunk < end && isGoingOn(); chunk++) {
+      const row = await this.#toCopy(chunk)
+      if (row === undefined) continue
+      const last = group[group.length - 1]
+      if (last !== undefined && (group.length >= this.#groupMax() || !this.#follows(row, last))) {
+        await begin(group)
+        group = []
+      }
+      group.push(row)
+    }
+    if (group.length > 0 && isGoingOn()) await begin(group)
     await Promise.all(copies)
     if (failure !== undefined) throw failure
     if (!this.#paused && !this.#stopped) {
@@ -301,6 +320,19 @@ export class Hydration {
       this.#stale.add(page)
       this.#countSoon()
     }
+  }
+
+  /** Chunks that are copied in one go: not so many that a slow rate would come in jolts. */
+  #groupMax(): number {
+    const rate = Math.min(this.#throttle.rate ?? Infinity, this.#options.total.rate ?? Infinity)
+    return Math.max(1, Math.min(GROUP_MAX, Math.floor((rate * GROUP_MILLIS) / 1000 / this.lineage.chunkBytes)))
+  }
+
+  /** Whether a record lies right behind another, or is in the index and needs no read. */
+  #follows(row: Row, last: Row): boolean {
+    if (row.inline !== undefined) return true
+    const distance = row.offset - last.offset
+    return row.segment === last.segment && distance > 0 && distance <= this.lineage.chunkBytes + GROUP_GAP_BYTES
   }
 
   /** The origin's row of a chunk that is still to be copied. */
