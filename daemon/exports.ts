@@ -10,6 +10,7 @@ import type { BlockDevice, ClientIdentity, Export, ExportTable } from '../protoc
 import type { DiskInfo, SnapshotInfo, StoreContract } from '../storage/contract.ts'
 import { StoreError } from '../storage/errors.ts'
 import type { ClientInfo } from './control/wire.ts'
+import { describeExport } from './export-description.ts'
 import { nbdErrorNumber } from './nbd-errors.ts'
 import { formatSize } from './quantities.ts'
 
@@ -22,6 +23,8 @@ const preferredBlockBytes = 4096
 
 export interface ExportsOptions {
   readonly store: StoreContract
+  /** Of this store and no other, so that two disks never have the same id. */
+  readonly storeId: string
   now?(): Date
 }
 
@@ -35,12 +38,14 @@ interface Subject {
 
 export class Exports implements ExportTable {
   readonly #store: StoreContract
+  readonly #storeId: string
   readonly #now: () => Date
   readonly #holders = new Map<ClientIdentity, ClientInfo>()
   #lastId = 0
 
-  constructor({ store, now = () => new Date() }: ExportsOptions) {
+  constructor({ store, storeId, now = () => new Date() }: ExportsOptions) {
     this.#store = store
+    this.#storeId = storeId
     this.#now = now
   }
 
@@ -84,15 +89,20 @@ export class Exports implements ExportTable {
     return [...this.#holders.values()]
   }
 
-  #disk({ name, sizeBytes }: DiskInfo): Export {
-    const subject = { disk: name, snapshot: null, size: sizeBytes, description: `${formatSize(sizeBytes)} disk` }
+  #disk({ id, name, sizeBytes }: DiskInfo): Export {
+    const description = this.#describe(`${formatSize(sizeBytes)} disk`, id)
+    const subject = { disk: name, snapshot: null, size: sizeBytes, description }
     return this.#export(subject, this.#store.diskDevice(name))
   }
 
-  #snapshot({ disk, name, sizeBytes, createdAt }: SnapshotInfo): Export {
-    const description = `${formatSize(sizeBytes)} snapshot of ${createdAt}`
+  #snapshot({ id, disk, name, sizeBytes, createdAt }: SnapshotInfo): Export {
+    const description = this.#describe(`${formatSize(sizeBytes)} snapshot of ${createdAt}`, id)
     const subject = { disk, snapshot: name, size: sizeBytes, description }
     return this.#export(subject, this.#store.snapshotDevice({ disk, snapshot: name }))
+  }
+
+  #describe(words: string, id: number): string {
+    return describeExport(words, `${this.#storeId}/${id}`)
   }
 
   #export({ disk, snapshot, size, description }: Subject, device: BlockDevice): Export {

@@ -109,7 +109,8 @@ export class Daemon {
       for (const { name } of sockets.nbd.slice(early)) log.notice('listening for NBD', { listener: name })
       for (const { name } of sockets.control) log.notice('listening for control', { control: name })
 
-      const exports = new Exports({ store })
+      const { storeId } = await store.status()
+      const exports = new Exports({ store, storeId })
       const requests = new RequestLog({ log })
       const nbd = new NbdListener({
         exports,

@@ -58,6 +58,8 @@ export interface NbdClient {
 export interface NbdListenerEvents {
   attached?(client: NbdClient): void
   detached?(client: NbdClient): void
+  /** A client sends no more, or is gone; its last requests may be under way still. May come twice. */
+  leaving?(client: NbdClient): void
   /** A connection or an export was not given. */
   refused?(client: Pick<NbdClient, 'address'>, exportName: string | null, reason: string): void
   /** A client broke the protocol and was disconnected. */
@@ -195,7 +197,9 @@ export class NbdListener {
         failed: (request, error) => events.failed?.(client, request, error),
         slow: (request, millis) => events.slow?.(client, request, millis),
       },
+      leaving: () => events.leaving?.(client),
       closed: () => {
+        events.leaving?.(client)
         this.#clients.delete(client)
         this.#checkEmpty()
       },

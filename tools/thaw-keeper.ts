@@ -32,6 +32,8 @@ try {
   process.stdout.write(`${keeper.bound.name}\n`, () => closeSync(1))
   await keeper.ended
   await keeper[Symbol.asyncDispose]()
+  // A connection to a server that says nothing is nothing to wait for.
+  process.exit()
 } catch (error) {
   console.error(`thaw-keeper: ${error instanceof Error ? error.message : String(error)}`)
   process.exitCode = 1

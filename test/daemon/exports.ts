@@ -26,7 +26,7 @@ async function exportsOf(disks: Record<string, number>, ...snapshots: string[]) 
     const [disk = '', snapshot] = name.split('@')
     await store.createSnapshot(disk, snapshot)
   }
-  return { store, exports: new Exports({ store, now: () => new Date(0) }) }
+  return { store, exports: new Exports({ store, storeId: '5e0a', now: () => new Date(0) }) }
 }
 
 const GiB = 1024 ** 3
@@ -45,8 +45,8 @@ t.test('every disk and every snapshot is an export', async (t) => {
       ['gone@kept', true],
     ],
   )
-  t.match(listed[0], { size: 10 * GiB, description: '10GiB disk', preferredBlockBytes: 4096 })
-  t.match(listed[1], { description: '10GiB snapshot of 2026-11-20T10:00:00.000Z' })
+  t.match(listed[0], { size: 10 * GiB, description: /^10GiB disk, id 5e0a\/\d+$/, preferredBlockBytes: 4096 })
+  t.match(listed[1], { description: /^10GiB snapshot of 2026-11-20T10:00:00\.000Z, id 5e0a\/\d+$/ })
   for (const { name } of listed) t.equal(exports.find(name)?.name, name)
 })
 

@@ -1,13 +1,12 @@
-import { createServer } from 'node:net'
-import type { AddressInfo, Server, Socket } from 'node:net'
 import t from 'tap'
 import { NBD_ERROR } from '../../protocol/constants.ts'
-import { connectNbd } from '../../protocol/client/connect.ts'
 import type { Completion } from '../../protocol/export.ts'
-import { NbdListener } from '../../daemon/nbd-listener.ts'
 import { KeptDevice } from '../../tools/keeper/kept-device.ts'
-import type { Upstream } from '../../tools/keeper/kept-device.ts'
-import { MemoryDevice, TestExport, TestExports } from '../fixtures/memory-export.ts'
+import { describeExport } from '../../daemon/export-description.ts'
+import { LateDevice } from '../fixtures/late-device.ts'
+import { MemoryDevice } from '../fixtures/memory-export.ts'
+import { MortalServer, promised } from '../fixtures/mortal-server.ts'
+import { Random, printSeed } from '../fixtures/random.ts'
 
 const size = 1 << 20
 
@@ -18,7 +17,7 @@ class ForgetfulDevice extends MemoryDevice {
   silent = false
   readonly #random: () => number
 
-  constructor(random: () => number, durable: Buffer) {
+  constructor(random: () => number, durable: Buffer = Buffer.alloc(size)) {
     super(size)
     this.#random = random
     this.durable = Buffer.from(durable)
@@ -54,89 +53,18 @@ class ForgetfulDevice extends MemoryDevice {
   }
 }
 
-/** A server on one port, whose life can be ended and begun again. */
-class MortalServer implements AsyncDisposable {
-  device: ForgetfulDevice
-  exportName = 'disk'
-  size = size
-  #server: Server | undefined
-  #sockets = new Set<Socket>()
-  #port = 0
-  #nbd: NbdListener | undefined
-  readonly #random: () => number
-
-  constructor(random: () => number) {
-    this.#random = random
-    this.device = new ForgetfulDevice(random, Buffer.alloc(size))
-  }
-
-  async start(): Promise<void> {
-    const exports = new TestExports(new TestExport(this.device, this.size, { name: this.exportName }))
-    const nbd = new NbdListener({ exports })
-    this.#nbd = nbd
-    const { device } = this
-    this.#server = createServer({ allowHalfOpen: true }, (socket) => {
-      this.#sockets.add(socket)
-      // Was accepted in the moment of a crash.
-      if (device.silent) socket.destroy()
-      nbd.accept(socket, { name: 'test', port: this.#port })
-    })
-    await new Promise<void>((resolve) => this.#server!.listen(this.#port, '127.0.0.1', resolve))
-    this.#port = (this.#server.address() as AddressInfo).port
-  }
-
-  /** Nothing said after this is heard, and what was not flushed is gone. */
-  crash(): void {
-    this.device.silent = true
-    this.#server?.close()
-    for (const socket of this.#sockets) socket.destroy()
-    this.#sockets.clear()
-    this.device = new ForgetfulDevice(this.#random, this.device.durable)
-  }
-
-  async stop(): Promise<void> {
-    this.#server?.close()
-    await this.#nbd?.stop()
-    this.#sockets.clear()
-  }
-
-  readonly connect = async (): Promise<Upstream> => {
-    const client = await connectNbd({ host: '127.0.0.1', port: this.#port })
-    try {
-      return { client, info: await client.go('disk') }
-    } catch (error) {
-      client.destroy()
-      throw error
-    }
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.crash()
-  }
-}
-
-function promised(request: (completion: Completion) => void): Promise<void> {
-  return new Promise((resolve, reject) => {
-    request({ complete: (error) => (error === null ? resolve() : reject(error)) })
-  })
-}
-
-/** Mulberry32. */
-function randomFrom(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
+/** Takes no writes any more. */
+class FullDevice extends MemoryDevice {
+  override write(_offset: number, _payload: Buffer, _fua: boolean, completion: Completion): void {
+    completion.complete(Object.assign(new Error('full'), { number: NBD_ERROR.ENOSPC }))
   }
 }
 
 t.test('a server that crashes and stops at any time is not noticed', async (t) => {
-  const seed = Number(process.env['THAW_TEST_SEED'] ?? Math.floor(Math.random() * 2 ** 31))
-  t.comment(`THAW_TEST_SEED=${seed}`)
-  const random = randomFrom(seed)
-  await using server = new MortalServer(random)
+  const numbers = new Random(printSeed(t))
+  const random = (): number => numbers.next() / 2 ** 32
+  let forgetful = new ForgetfulDevice(random)
+  await using server = new MortalServer(forgetful, size)
   await server.start()
   // Little room, so that the device flushes by itself and holds answers back as well.
   const volatileBytesMax = 64 * 1024
@@ -177,8 +105,12 @@ t.test('a server that crashes and stops at any time is not noticed', async (t) =
     while (done < rounds) {
       const target = done + 20 + Math.floor(random() * 100)
       while (done < target && done < rounds) await new Promise((resolve) => setImmediate(resolve))
-      if (random() < 0.7) server.crash()
-      else await server.stop()
+      if (random() < 0.7) {
+        // Nothing said after this is heard, and what was not flushed is gone.
+        forgetful.silent = true
+        server.crash()
+        server.device = forgetful = new ForgetfulDevice(random, forgetful.durable)
+      } else await server.stop()
       await server.start()
       restarts++
     }
@@ -186,15 +118,12 @@ t.test('a server that crashes and stops at any time is not noticed', async (t) =
   await Promise.all([...Array.from({ length: workers }, (_, worker) => work(worker)), trouble()])
   await promised((completion) => device.flush(completion))
   t.ok(restarts > 10, `${restarts} restarts`)
-  t.ok(server.device.durable.equals(model))
+  t.ok(forgetful.durable.equals(model))
   await device.close()
 })
 
 t.test('what is refused stays refused', async (t) => {
-  await using server = new MortalServer(Math.random)
-  server.device.write = (_offset, _payload, _fua, completion) => {
-    completion.complete(Object.assign(new Error('full'), { number: NBD_ERROR.ENOSPC }))
-  }
+  await using server = new MortalServer(new FullDevice(size), size)
   await server.start()
   const device = new KeptDevice({ connect: server.connect, first: await server.connect(), log() {} })
   await t.rejects(
@@ -205,7 +134,7 @@ t.test('what is refused stays refused', async (t) => {
 })
 
 t.test('a disk that is smaller when the server comes back is not used', async (t) => {
-  await using server = new MortalServer(Math.random)
+  await using server = new MortalServer(new MemoryDevice(size), size)
   await server.start()
   const said: string[] = []
   const log = (sentence: string): void => void said.push(sentence)
@@ -220,5 +149,191 @@ t.test('a disk that is smaller when the server comes back is not used', async (t
     { code: 'EIO' },
   )
   t.match(said.at(-1), /smaller/)
+  await device.close()
+})
+
+// What follows is about the order of things, each with a device that answers when it is told to.
+
+t.test('a flush that was under way when a write was lost does not say that it is durable', async (t) => {
+  const late = new LateDevice(size)
+  await using server = new MortalServer(late, size)
+  await server.start()
+  const device = new KeptDevice({ connect: server.connect, first: await server.connect(), log() {} })
+  const writing = promised((completion) => device.write(0, Buffer.alloc(512, 1), false, completion))
+  await late.arrived(1)
+  late.pending[0]!.finish()
+  await writing
+  const flushing = promised((completion) => device.flush(completion))
+  await late.arrived(1)
+  server.crash()
+  server.device = new FullDevice(size)
+  await server.start()
+  await t.rejects(flushing, { code: 'EIO' })
+  await device.close()
+})
+
+t.test('an older write does not come back over one with FUA', async (t) => {
+  const memory = new MemoryDevice(size)
+  await using server = new MortalServer(memory, size)
+  await server.start()
+  const device = new KeptDevice({ connect: server.connect, first: await server.connect(), log() {} })
+  await promised((completion) => device.write(0, Buffer.alloc(4096, 1), false, completion))
+  await promised((completion) => device.write(0, Buffer.alloc(4096, 2), true, completion))
+  await server.stop()
+  await server.start()
+  const into = Buffer.alloc(4096)
+  await promised((completion) => device.read(0, into, completion))
+  t.strictSame(into, Buffer.alloc(4096, 2))
+  await device.close()
+})
+
+t.test('an older write does not come back over one that was flushed before the older was answered', async (t) => {
+  const memory = new MemoryDevice(size)
+  const answers: (() => void)[] = []
+  memory.write = (offset, payload, _fua, completion) => {
+    payload.copy(memory.bytes, offset)
+    answers.push(() => completion.complete(null))
+  }
+  await using server = new MortalServer(memory, size)
+  await server.start()
+  const device = new KeptDevice({ connect: server.connect, first: await server.connect(), log() {} })
+  const older = promised((completion) => device.write(0, Buffer.alloc(4096, 1), false, completion))
+  const newer = promised((completion) => device.write(2048, Buffer.alloc(4096, 2), false, completion))
+  while (answers.length < 2) await new Promise((resolve) => setImmediate(resolve))
+  answers[1]!()
+  await newer
+  await promised((completion) => device.flush(completion))
+  answers[0]!()
+  await older
+  await server.stop()
+  server.device = new MemoryDevice(size)
+  memory.bytes.copy((server.device as MemoryDevice).bytes)
+  await server.start()
+  const into = Buffer.alloc(4096)
+  await promised((completion) => device.read(2048, into, completion))
+  t.strictSame(into, Buffer.alloc(4096, 2))
+  await device.close()
+})
+
+t.test('what overlaps is repeated one after the other, the rest together', async (t) => {
+  await using server = new MortalServer(new MemoryDevice(size), size)
+  await server.start()
+  const device = new KeptDevice({ connect: server.connect, first: await server.connect(), log() {} })
+  const write = (offset: number, byte: number): Promise<void> =>
+    promised((completion) => device.write(offset, Buffer.alloc(4096, byte), false, completion))
+  await write(0, 1)
+  await write(8192, 2)
+  await promised((completion) => device.trim(2048, 4096, false, completion))
+  await write(4096, 3)
+  server.crash()
+  const late = new LateDevice(size)
+  server.device = late
+  await server.start()
+  await late.arrived(2)
+  const into = Buffer.alloc(12_288)
+  const reading = promised((completion) => device.read(0, into, completion))
+  const seen: string[][] = []
+  for (const count of [2, 1, 1, 1]) {
+    await late.arrived(count)
+    // Whatever else were under way would be here by then.
+    await server.connect().then(({ client }) => client.disconnect())
+    seen.push(late.pending.map(({ what, offset }) => `${what} ${offset}`))
+    for (const io of late.pending.toReversed()) io.finish()
+  }
+  t.strictSame(seen, [['write 0', 'write 8192'], ['trim 2048'], ['write 4096'], ['read 0']])
+  await reading
+  const expected = [Buffer.alloc(2048, 1), Buffer.alloc(2048), Buffer.alloc(4096, 3), Buffer.alloc(4096, 2)]
+  t.strictSame(into, Buffer.concat(expected))
+  await device.close()
+})
+
+t.test('closed while the server is away, it gives up what waits and does not come back', async (t) => {
+  const memory = new MemoryDevice(size)
+  await using server = new MortalServer(memory, size)
+  await server.start()
+  const device = new KeptDevice({ connect: server.connect, first: await server.connect(), log() {} })
+  await promised((completion) => device.write(0, Buffer.alloc(512, 1), false, completion))
+  server.crash()
+  memory.bytes.fill(0)
+  const writing = promised((completion) => device.write(512, Buffer.alloc(512, 2), false, completion))
+  const refused = t.rejects(writing, { code: 'DISCONNECTED' })
+  await device.close()
+  await refused
+  await server.start()
+  // Longer than the device would wait before it tries again.
+  await new Promise((resolve) => setTimeout(resolve, 300))
+  t.strictSame(server.exported!.holders, [])
+  t.ok(memory.bytes.equals(Buffer.alloc(size)))
+})
+
+t.test('closed while it connects again, it lets that connection go', async (t) => {
+  const memory = new MemoryDevice(size)
+  await using server = new MortalServer(memory, size)
+  await server.start()
+  let connecting = false
+  let goOn = (): void => {}
+  const connect = async () => {
+    connecting = true
+    await new Promise<void>((resolve) => (goOn = resolve))
+    return server.connect()
+  }
+  const device = new KeptDevice({ connect, first: await server.connect(), log() {} })
+  await promised((completion) => device.write(0, Buffer.alloc(512, 1), false, completion))
+  server.crash()
+  memory.bytes.fill(0)
+  while (!connecting) await new Promise((resolve) => setImmediate(resolve))
+  await device.close()
+  await server.start()
+  goOn()
+  while (server.exported!.holdersEver === 0) await new Promise((resolve) => setImmediate(resolve))
+  while (server.exported!.holders.length > 0) await new Promise((resolve) => setImmediate(resolve))
+  t.ok(memory.bytes.equals(Buffer.alloc(size)))
+})
+
+t.test('another disk of the same name is not written to', async (t) => {
+  await using server = new MortalServer(new MemoryDevice(size), size)
+  server.description = describeExport('1GiB disk', 'store/7')
+  await server.start()
+  const said: string[] = []
+  const log = (sentence: string): void => void said.push(sentence)
+  const device = new KeptDevice({ connect: server.connect, first: await server.connect(), log })
+  await promised((completion) => device.write(0, Buffer.alloc(512, 1), false, completion))
+  await server.stop()
+  // The same one, grown: nothing to object to.
+  server.description = describeExport('2GiB disk', 'store/7')
+  await server.start()
+  await promised((completion) => device.read(0, Buffer.alloc(512), completion))
+  await promised((completion) => device.write(512, Buffer.alloc(512, 1), false, completion))
+  await server.stop()
+  const other = new MemoryDevice(size)
+  server.device = other
+  server.description = describeExport('1GiB disk', 'store/9')
+  await server.start()
+  await t.rejects(
+    promised((completion) => device.read(0, Buffer.alloc(512), completion)),
+    { code: 'EIO' },
+  )
+  t.match(said.at(-1), /another disk/)
+  t.ok(other.bytes.equals(Buffer.alloc(size)))
+  await device.close()
+})
+
+t.test('that the server has no such disk is said once, and requests wait', async (t) => {
+  await using server = new MortalServer(new MemoryDevice(size), size)
+  await server.start()
+  const said: string[] = []
+  const log = (sentence: string): void => void said.push(sentence)
+  const device = new KeptDevice({ connect: server.connect, first: await server.connect(), log })
+  await server.stop()
+  server.exportName = 'renamed'
+  await server.start()
+  const reading = promised((completion) => device.read(0, Buffer.alloc(512), completion))
+  while (said.length < 2) await new Promise((resolve) => setImmediate(resolve))
+  await new Promise((resolve) => setTimeout(resolve, 300))
+  t.equal(said.filter((sentence) => /no such disk/.test(sentence)).length, 1)
+  await server.stop()
+  server.exportName = 'disk'
+  await server.start()
+  await reading
   await device.close()
 })

@@ -25,7 +25,7 @@ const clientMillisMax = 30_000
 
 export class Keeper implements AsyncDisposable {
   readonly bound: BoundPlace
-  /** Resolves when the client has left, or none has come. */
+  /** Resolves when the client is leaving, or none has come. */
   readonly ended: Promise<void>
   readonly #device: KeptDevice
   readonly #listener: NbdListener
@@ -66,8 +66,10 @@ export class Keeper implements AsyncDisposable {
       exports: oneExport(exported),
       events: {
         attached: () => clearTimeout(nobody),
-        detached: end,
-        failed: (_client, { command }, error) => log(`${command} failed: ${error.message}`),
+        // Not when it is detached: what it asked for may wait for a server that is away, and nobody wants it any more.
+        leaving: ({ exportName }) => {
+          if (exportName !== null) end()
+        },
       },
     })
     try {
@@ -80,8 +82,7 @@ export class Keeper implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#listener.stop()
-    await this.#device.close()
+    await Promise.all([this.#device.close(), this.#listener.stop()])
   }
 }
 

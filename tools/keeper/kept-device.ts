@@ -7,8 +7,12 @@
  * times; for the Linux kernel's NBD driver that is the difference between a
  * file system that goes on and one that is lost (test/machine/README.md).
  *
- * Sending a write again is harmless: its range belongs to this one client, and
- * later writes to the same place are sent again after it.
+ * Sending a write again is harmless as long as every later write to the same
+ * place is sent again after it. So a change is kept until it is durable and no
+ * older one that it overlaps can be repeated any more, and changes that overlap
+ * are repeated one after the other: a server may do what it has at a time in any
+ * order. A write of another client in between would be lost; as with any disk,
+ * only one may write at a time.
  */
 
 import { NBD_CMD, NBD_CMD_FLAG } from '../../protocol/constants.ts'
@@ -16,6 +20,9 @@ import type { BlockDevice, Completion } from '../../protocol/export.ts'
 import type { NbdClient } from '../../protocol/client/client.ts'
 import type { ExportInfo } from '../../protocol/client/export-info.ts'
 import { NbdError } from '../../protocol/client/nbd-error.ts'
+import { describedId } from '../../daemon/export-description.ts'
+import { costOf, isChange, overlap } from './kept-request.ts'
+import type { KeptRequest } from './kept-request.ts'
 
 export interface Upstream {
   readonly client: NbdClient
@@ -34,51 +41,38 @@ export interface KeptDeviceOptions {
 /** Written data kept until they are flushed. Beyond it the device flushes by itself, and beyond twice that no write is answered until that is done. */
 const volatileBytesMaxDefault = 64 * 1024 * 1024
 
-/** What a request costs beside its payload; a stream of tiny writes or discards is bounded by it as well. */
-const requestBytes = 4096
-
 const retryMillisMin = 50
 const retryMillisMax = 1_000
 
-interface Request {
-  readonly type: number
-  readonly flags: number
-  readonly offset: number
-  readonly length: number
-  readonly payload: Buffer | undefined
-  /** Where the data of a read go. */
-  readonly into: Buffer | undefined
-  readonly completion: Completion | undefined
-  /** The server has answered it; it is kept until that is durable. 0 before. */
-  answeredAt: number
-  /** Of a flush: what had been answered when it was sent is durable when it is answered. */
-  coversUntil: number
-}
+/** Repeated at a time, so that what may overlap is looked for among few. */
+const repeatedAtOnceMax = 128
+
+/** At the end the server gets so long to say that it is done. */
+const goodbyeMillisMax = 10_000
 
 export class KeptDevice implements BlockDevice {
   readonly #options: KeptDeviceOptions
   readonly #volatileBytesMax: number
-  readonly #size: number
-  readonly #readOnly: boolean
+  readonly #info: ExportInfo
   /** Everything not known to be done and durable, in the order in which it came. */
-  readonly #requests = new Set<Request>()
+  readonly #requests = new Set<KeptRequest>()
   #volatileBytes = 0
   #answers = 0
   /** Answered writes whose completion waits for room. */
   #held: Completion[] = []
   #flushing = false
+  /** Where requests are sent as they come; null while the server is away, and until everything was repeated. */
   #client: NbdClient | null = null
   /** A write that was answered is gone, or the disk is another: said at every flush from then on. */
   #lost: Error | null = null
-  /** There is nothing to wait for any more. */
-  #ended = false
+  /** The answer to everything once there is nothing to wait for any more. */
+  #ended: Error | null = null
   #closed = false
 
   constructor(options: KeptDeviceOptions) {
     this.#options = options
     this.#volatileBytesMax = options.volatileBytesMax ?? volatileBytesMaxDefault
-    this.#size = options.first.info.size
-    this.#readOnly = options.first.info.readOnly
+    this.#info = options.first.info
     void this.#keep(options.first)
   }
 
@@ -106,18 +100,27 @@ export class KeptDevice implements BlockDevice {
     else this.#submit({ type: NBD_CMD.FLUSH, flags: 0, offset: 0, length: 0, completion })
   }
 
-  /** Says goodbye to the server. What it has answered it has. */
+  /**
+   * Nobody asks any more. What the server has got is finished; what waits for
+   * one that is away is given up, because whoever asked for it is gone and may
+   * have been told that it failed.
+   */
   async close(): Promise<void> {
     this.#closed = true
-    await this.#client?.disconnect()
+    const client = this.#client
+    if (client === null) return this.#end(gone())
+    this.#client = null
+    const timer = setTimeout(() => client.destroy(), goodbyeMillisMax)
+    await client.disconnect()
+    clearTimeout(timer)
   }
 
-  #submit(fields: Pick<Request, 'type' | 'flags' | 'offset' | 'length'> & Partial<Request>): void {
-    if (this.#ended) {
-      fields.completion?.complete(this.#lost)
+  #submit(fields: Pick<KeptRequest, 'type' | 'flags' | 'offset' | 'length'> & Partial<KeptRequest>): void {
+    if (this.#ended !== null) {
+      fields.completion?.complete(this.#ended)
       return
     }
-    const request: Request = {
+    const request: KeptRequest = {
       payload: undefined,
       into: undefined,
       completion: undefined,
@@ -130,7 +133,7 @@ export class KeptDevice implements BlockDevice {
   }
 
   /** Resolves when the request is answered, or when there is no answer to come from this client. */
-  async #send(client: NbdClient, request: Request): Promise<void> {
+  async #send(client: NbdClient, request: KeptRequest): Promise<void> {
     const { type, flags, offset, length, payload } = request
     request.coversUntil = this.#answers
     try {
@@ -142,17 +145,21 @@ export class KeptDevice implements BlockDevice {
     }
   }
 
-  #answered(request: Request, data: Buffer): void {
-    const { type, flags, into, completion } = request
+  #answered(request: KeptRequest, data: Buffer): void {
+    // Given up meanwhile.
+    if (!this.#requests.has(request)) return
+    const { type, into, completion } = request
     if (type === NBD_CMD.FLUSH) {
       this.#requests.delete(request)
       this.#durable(request.coversUntil)
-      completion?.complete(null)
-    } else if (type === NBD_CMD.READ || (flags & NBD_CMD_FLAG.FUA) !== 0) {
+      // A write may have been lost while this one was under way.
+      completion?.complete(this.#lost)
+    } else if (type === NBD_CMD.READ) {
       this.#requests.delete(request)
       if (into !== undefined) data.copy(into)
-      if (request.answeredAt === 0) completion?.complete(null)
+      completion?.complete(null)
     } else if (request.answeredAt === 0) {
+      // Also with FUA: it is durable, but an older one that is not may be repeated, and then this one must follow.
       request.answeredAt = ++this.#answers
       this.#volatileBytes += costOf(request)
       if (this.#volatileBytes > this.#volatileBytesMax) this.#makeRoom()
@@ -161,8 +168,8 @@ export class KeptDevice implements BlockDevice {
     }
   }
 
-  #refused(request: Request, error: Error): void {
-    this.#requests.delete(request)
+  #refused(request: KeptRequest, error: Error): void {
+    if (!this.#requests.delete(request)) return
     if (request.answeredAt === 0) {
       request.completion?.complete(error)
       return
@@ -174,10 +181,16 @@ export class KeptDevice implements BlockDevice {
 
   /** What was answered until then cannot be forgotten any more. */
   #durable(until: number): void {
+    const staying: KeptRequest[] = []
     for (const request of this.#requests) {
-      if (request.answeredAt === 0 || request.answeredAt > until) continue
-      this.#requests.delete(request)
-      this.#volatileBytes -= costOf(request)
+      if (!isChange(request)) continue
+      const isDurable = request.answeredAt !== 0 && request.answeredAt <= until
+      if (isDurable && !staying.some((older) => overlap(older, request))) {
+        this.#requests.delete(request)
+        this.#volatileBytes -= costOf(request)
+      } else {
+        staying.push(request)
+      }
     }
     if (this.#volatileBytes > 2 * this.#volatileBytesMax) return
     const held = this.#held
@@ -202,36 +215,32 @@ export class KeptDevice implements BlockDevice {
 
   /** From one connection to the next. */
   async #keep(first: Upstream): Promise<void> {
-    let upstream = first
-    for (;;) {
+    const { log } = this.#options
+    for (let upstream: Upstream | null = first; upstream !== null;) {
       await this.#repeat(upstream.client)
       await upstream.client.closed
       this.#client = null
-      if (this.#closed) return
-      this.#options.log('the server is gone; requests wait until it is back')
-      const next = await this.#reconnect()
-      if (next === null) return
-      this.#options.log(`the server is back; ${this.#requests.size} requests are repeated`)
-      upstream = next
+      if (this.#closed) break
+      log('the server is gone; requests wait until it is back')
+      upstream = await this.#reconnect()
+      if (upstream !== null) log(`the server is back; ${this.#requests.size} requests are repeated`)
     }
+    this.#end(gone())
   }
 
-  /**
-   * First what the new server may have forgotten, so that a read that waits
-   * finds it, then what waits. A server may take requests that are under way in
-   * any order, so of two writes to one place the first must be done before the
-   * second is sent.
-   */
+  /** First what the new server may have forgotten, so that a read that waits finds it, then what waits. */
   async #repeat(client: NbdClient): Promise<void> {
-    let underWay: { request: Request; sent: Promise<void> }[] = []
-    for (const request of [...this.#requests].filter(({ answeredAt }) => answeredAt !== 0)) {
-      if (underWay.some((other) => overlap(other.request, request))) {
+    let underWay: { request: KeptRequest; sent: Promise<void> }[] = []
+    for (const request of [...this.#requests]) {
+      if (request.answeredAt === 0) continue
+      if (underWay.length === repeatedAtOnceMax || underWay.some((other) => overlap(other.request, request))) {
         await Promise.all(underWay.map(({ sent }) => sent))
         underWay = []
       }
       underWay.push({ request, sent: this.#send(client, request) })
     }
     await Promise.all(underWay.map(({ sent }) => sent))
+    if (this.#closed) return client.destroy()
     for (const request of this.#requests) if (request.answeredAt === 0) void this.#send(client, request)
     // What comes from here on is sent as it comes.
     this.#client = client
@@ -239,47 +248,61 @@ export class KeptDevice implements BlockDevice {
 
   /** Null when there is nothing to go back to. */
   async #reconnect(): Promise<Upstream | null> {
+    let isMissing = false
     for (let millis = retryMillisMin; !this.#closed; millis = Math.min(2 * millis, retryMillisMax)) {
+      let upstream: Upstream
       try {
-        const upstream = await this.#options.connect()
-        const { size, readOnly } = upstream.info
-        // One that has grown goes on with the size that the client knows.
-        if (size >= this.#size && readOnly === this.#readOnly) return upstream
-        upstream.client.destroy()
-        this.#lose(size < this.#size ? 'the disk is smaller now' : 'the disk can be written no more, or only now')
-        this.#end()
-        return null
-      } catch {
+        upstream = await this.#options.connect()
+      } catch (error) {
+        if ((error as NbdError).code === 'ERR_UNKNOWN' && !isMissing) {
+          isMissing = true
+          this.#options.log('the server is back, but there is no such disk; requests wait until there is')
+        }
         await new Promise((resolve) => setTimeout(resolve, millis))
+        continue
       }
+      const difference = this.#closed ? null : differenceOf(this.#info, upstream.info)
+      if (!this.#closed && difference === null) return upstream
+      upstream.client.destroy()
+      if (difference !== null) this.#end(this.#lose(difference))
+      return null
     }
     return null
   }
 
-  #end(): void {
-    this.#ended = true
+  /** Nothing that waits will come to pass. */
+  #end(reason: Error): void {
+    if (this.#ended !== null) return
+    this.#ended = reason
     const requests = [...this.#requests]
     this.#requests.clear()
-    for (const { answeredAt, completion } of requests) if (answeredAt === 0) completion?.complete(this.#lost)
+    this.#volatileBytes = 0
+    for (const { answeredAt, completion } of requests) if (answeredAt === 0) completion?.complete(reason)
     for (const completion of this.#held) completion.complete(null)
+    this.#held = []
   }
 
-  #lose(why: string): void {
-    this.#options.log(why)
-    this.#lost ??= new NbdError('EIO', why)
+  /** Returns what is said at every flush from now on. */
+  #lose(why: string): Error {
+    if (this.#lost === null) this.#options.log(why)
+    return (this.#lost ??= new NbdError('EIO', why))
   }
+}
+
+/** Why an export is not the one that it was; null when it is. One that has grown goes on with the size that the client knows. */
+function differenceOf(first: ExportInfo, now: ExportInfo): string | null {
+  const [firstId, nowId] = [describedId(first.description), describedId(now.description)]
+  if (firstId !== null && nowId !== null && firstId !== nowId) return 'another disk has this name now'
+  if (now.size < first.size) return 'the disk is smaller now'
+  return now.readOnly === first.readOnly ? null : 'the disk can be written no more, or only now'
+}
+
+function gone(): NbdError {
+  return new NbdError('DISCONNECTED', 'nobody waits for the server any more')
 }
 
 /** Not an answer: the server is ending, or the connection is. */
 function isDeparture(error: unknown): boolean {
   const { code } = error as NbdError
   return code === 'DISCONNECTED' || code === 'PROTOCOL' || code === 'ESHUTDOWN'
-}
-
-function overlap(a: Request, b: Request): boolean {
-  return a.offset < b.offset + b.length && b.offset < a.offset + a.length
-}
-
-function costOf({ payload }: Request): number {
-  return requestBytes + (payload?.length ?? 0)
 }
