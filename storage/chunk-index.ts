@@ -95,6 +95,8 @@ export class ChunkIndex {
   #timer: Timer | undefined
   #draining: Promise<void> | undefined
   #drainedTo: Position
+  /** Catalogue rows that the drain under way, or the next one, writes with its checkpoint. */
+  #catalogueRows = new Map<string, [key: Buffer, value: Buffer | undefined]>()
   #checkpoint: Buffer | undefined
   readonly #roomWaiters: (() => void)[] = []
   /** All pages, in the order of the eviction clock. */
@@ -240,7 +242,13 @@ export class ChunkIndex {
       this.#startDrain().catch(() => {})
       return
     }
+    this.#kickLater()
+  }
+
+  #kickLater(): void {
+    if (this.#closed) return
     this.#timer ??= this.#environment.clock.after(DRAIN_MILLIS, () => {
+      this.#timer = undefined
       this.#startDrain().catch(() => {})
     })
   }
@@ -249,37 +257,43 @@ export class ChunkIndex {
     if (this.#draining !== undefined) return this.#draining
     this.#timer?.cancel()
     this.#timer = undefined
-    const drain = this.#drainOnce().finally(() => {
+    const ended = (again: () => void) => {
       this.#draining = undefined
-      if (this.#queue.length > 0 || this.#catalogueChanged) this.#kick()
+      if (this.#queue.length > 0 || this.#catalogueChanged) again()
       for (const run of this.#roomWaiters.splice(0)) run()
-    })
+    }
+    const drain = this.#drainOnce().then(
+      () => ended(() => this.#kick()),
+      (error: unknown) => {
+        // Never at once: a full file system fails without a wait, and the event loop must turn until there is room.
+        ended(() => this.#kickLater())
+        throw error
+      },
+    )
     this.#draining = drain
     return drain
   }
 
   async #drainOnce(): Promise<void> {
     await this.#reopening
+    // In one step: everything before `target` is in this queue, or held back by `needed`. What is replaced, folded or
+    // covered from here on gets a row in the next queue, and until that is written a replay needs what there is now.
     const target = this.#log.stagedPosition
-    // Asked now: what is folded or covered from here on has its rows in the next queue, not in this one.
-    const replayFrom = Math.min(target, this.#options.oldestNeeded())
-    const queue = this.#queue
+    const needed = Math.min(target, this.#options.oldestNeeded())
+    const queue = this.#queue.filter(({ overlay }) => !overlay.replaced)
     this.#queue = []
     this.#catalogueChanged = false
-    const catalogue = this.#options.takeCatalogueChanges()
+    for (const [name, row] of this.#options.takeCatalogueChanges()) this.#catalogueRows.set(name, row)
     try {
       await this.#log.synced()
       const moved = await this.#writeRows(queue)
-      const checkpoint = await this.#writeCheckpoint(replayFrom, catalogue)
+      const checkpoint = await this.#writeCheckpoint(needed)
       this.#drainedTo = target
       for (const { lineage, overlay } of queue) remove(lineage, overlay)
       for (const [lineage, row] of moved) this.#showInPages(lineage, row)
       this.#options.onCheckpoint(checkpoint)
     } catch (error) {
       this.#queue = queue.concat(this.#queue)
-      const later = this.#options.takeCatalogueChanges()
-      for (const [name, change] of catalogue) if (!later.has(name)) later.set(name, change)
-      this.#undrained = later
       this.#catalogueChanged = true
       const code = error instanceof StoreError ? error.code : undefined
       if (code !== 'NO_SPACE' && code !== 'STORE_FAILED') this.#reopen(error as Error)
@@ -287,15 +301,12 @@ export class ChunkIndex {
     }
   }
 
-  /** Catalogue changes of a drain that failed. */
-  #undrained: Map<string, [Buffer, Buffer | undefined]> = new Map()
-
   async #writeRows(queue: readonly Queued[]): Promise<[Lineage, Row][]> {
     const moved: [Lineage, Row][] = []
     let batch = this.#database.batch()
     let bytes = 0
     for (const { lineage, overlay } of queue) {
-      if (lineage.dead || !isCurrent(lineage, overlay)) continue
+      if (lineage.dead) continue
       let row = overlay.row
       if (this.#options.dataRows) {
         const key = dataKey(row.lineage, row.chunk, row.generation)
@@ -320,22 +331,18 @@ export class ChunkIndex {
     return moved
   }
 
-  async #writeCheckpoint(
-    from: Position,
-    catalogue: Map<string, [key: Buffer, value: Buffer | undefined]>,
-  ): Promise<Checkpoint> {
+  /** Catalogue rows and the checkpoint, which says that a replay needs the log from `from` on. */
+  async #writeCheckpoint(from: Position): Promise<Checkpoint> {
     const checkpoint = { segment: segmentOf(from), offset: offsetOf(from), sequence: this.#options.sequence() }
     const batch = this.#database.batch()
-    for (const changes of [this.#undrained, catalogue]) {
-      for (const [key, value] of changes.values()) {
-        if (value === undefined) batch.remove(key)
-        else batch.put(key, value)
-      }
+    for (const [key, value] of this.#catalogueRows.values()) {
+      if (value === undefined) batch.remove(key)
+      else batch.put(key, value)
     }
     const bytes = Buffer.from(JSON.stringify(checkpoint))
     batch.put(checkpointKey, bytes)
     await batch.write()
-    this.#undrained = new Map()
+    this.#catalogueRows.clear()
     this.#checkpoint = bytes
     return checkpoint
   }
@@ -346,6 +353,8 @@ export class ChunkIndex {
     this.#reopening = this.#reopenUntilItWorks().finally(() => {
       this.#reopening = undefined
     })
+    // Whoever waits for it hears of it; it only rejects when the index is closed meanwhile.
+    this.#reopening.catch(() => {})
   }
 
   async #reopenUntilItWorks(): Promise<void> {
@@ -353,9 +362,11 @@ export class ChunkIndex {
     await this.#database.close().catch(() => {})
     for (;;) {
       await new Promise<void>((resolve) => this.#environment.clock.after(REOPEN_MILLIS, resolve))
+      let database: LevelDatabase | undefined
       try {
-        this.#database = await this.#environment.level.open(this.#directory)
-        const checkpoint = await this.#database.get(checkpointKey)
+        database = await this.#environment.level.open(this.#directory)
+        const checkpoint = await database.get(checkpointKey)
+        this.#database = database
         if (!sameBytes(checkpoint, this.#checkpoint)) {
           this.#options.onFailed(
             new StoreError(
@@ -367,6 +378,8 @@ export class ChunkIndex {
         this.#options.onReopened()
         return
       } catch (error) {
+        // Its lock would keep the next attempt out.
+        await database?.close().catch(() => {})
         if (this.#closed) throw error
         this.#options.onError(error as Error)
       }
@@ -417,8 +430,24 @@ export class ChunkIndex {
 
   #showInPages(lineage: Lineage, row: Row): void {
     const number = Math.floor(row.chunk / PAGE_CHUNKS)
-    showInPage(lineage.head, number, row)
-    for (const view of lineage.views.values()) if (row.generation <= view.generation) showInPage(view, number, row)
+    this.#showInPage(lineage.head, number, row)
+    for (const view of lineage.views.values()) {
+      if (row.generation <= view.generation) this.#showInPage(view, number, row)
+    }
+  }
+
+  #showInPage(view: View, number: number, row: Row): void {
+    const page = view.pages.get(number)
+    if (page === undefined) return
+    if (page.changes !== undefined) {
+      page.changes.push(row)
+      return
+    }
+    const before = page.bytes
+    page.apply(row)
+    if (page.bytes === before) return
+    this.#pageBytes += page.bytes - before
+    this.#evictPages()
   }
 
   #evictPages(): void {
@@ -436,8 +465,7 @@ export class ChunkIndex {
   }
 
   #dropPage(page: Page): void {
-    // Its size may have grown since it was counted: the sum is kept honest enough by never letting it fall below zero.
-    if (this.#pages.delete(page)) this.#pageBytes = Math.max(0, this.#pageBytes - page.bytes)
+    if (this.#pages.delete(page)) this.#pageBytes -= page.bytes
   }
 }
 
@@ -471,13 +499,6 @@ export async function readNewest(iterator: LevelIterator, view: View, found: (ro
       walked = 0
     }
   }
-}
-
-function showInPage(view: View, number: number, row: Row): void {
-  const page = view.pages.get(number)
-  if (page === undefined) return
-  if (page.changes === undefined) page.apply(row)
-  else page.changes.push(row)
 }
 
 /** The newest hole that covers a chunk and outdates its row, as a row. */
@@ -519,17 +540,13 @@ function insert(lineage: Lineage, row: Row, position: Position): OverlayRow | un
   let older = at
   if (at !== undefined && at.row.generation === row.generation) {
     if (at.row.sequence > row.sequence) return undefined
+    at.replaced = true
     older = at.older
   }
-  const overlay: OverlayRow = { row, position, older }
+  const overlay: OverlayRow = { row, position, older, replaced: false }
   if (newer === undefined) lineage.overlay.set(row.chunk, overlay)
   else newer.older = overlay
   return overlay
-}
-
-function isCurrent(lineage: Lineage, overlay: OverlayRow): boolean {
-  for (let at = lineage.overlay.get(overlay.row.chunk); at !== undefined; at = at.older) if (at === overlay) return true
-  return false
 }
 
 function remove(lineage: Lineage, overlay: OverlayRow): void {

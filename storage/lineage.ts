@@ -110,4 +110,6 @@ export interface OverlayRow {
   /** The record that it stands for: the index is complete up to here only when this row is in it. */
   readonly position: number
   older: OverlayRow | undefined
+  /** A later row of the same chunk and generation stands in its place. */
+  replaced: boolean
 }

@@ -9,6 +9,9 @@ import { outdates, type Row, type RowKind } from './row.ts'
 
 export const PAGE_CHUNKS = 128
 
+/** Of a small buffer and its place in a map, roughly. */
+const INLINE_OVERHEAD_BYTES = 150
+
 const ABSENT = 0
 const State = { KIND: 3, LZ4: 4, DATA_ROW: 8 } as const
 
@@ -26,10 +29,11 @@ export class Page {
   #generations: Uint32Array | undefined
   #sequences: Float64Array | undefined
   #inline: Map<number, Buffer> | undefined
+  #inlineBytes = 0
 
   /** Memory taken, roughly. */
   get bytes(): number {
-    return this.#states === undefined ? 200 : 4000 + (this.#inline?.size ?? 0) * 300
+    return this.#states === undefined ? 200 : 4000 + this.#inlineBytes
   }
 
   /** The row of a chunk, or undefined when this lineage has none. */
@@ -75,9 +79,18 @@ export class Page {
     ;(this.#payloads as Uint32Array)[slot] = row.payloadBytes
     ;(this.#generations as Uint32Array)[slot] = row.generation
     ;(this.#sequences as Float64Array)[slot] = row.sequence
-    if (row.inline !== undefined) {
-      this.#inline ??= new Map()
-      this.#inline.set(slot, Buffer.from(row.inline))
-    } else this.#inline?.delete(slot)
+    if (row.inline !== undefined || this.#inline !== undefined) this.#keepInline(slot, row.inline)
+  }
+
+  #keepInline(slot: number, payload: Buffer | undefined): void {
+    this.#inline ??= new Map()
+    const before = this.#inline.get(slot)
+    if (before !== undefined) this.#inlineBytes -= before.length + INLINE_OVERHEAD_BYTES
+    if (payload === undefined) {
+      this.#inline.delete(slot)
+      return
+    }
+    this.#inline.set(slot, Buffer.from(payload))
+    this.#inlineBytes += payload.length + INLINE_OVERHEAD_BYTES
   }
 }
