@@ -107,6 +107,22 @@ export class Catalogue {
     }
   }
 
+  /** The catalogue as changes to an empty one. */
+  all(): Change[] {
+    return [
+      ...[...this.disks.values()].map((value) => ({ kind: 'disk', id: value.id, value }) as const),
+      ...[...this.lineages.values()].map((value) => ({ kind: 'lineage', id: value.id, value }) as const),
+      ...[...this.snapshots.values()].map((value) => ({ kind: 'snapshot', id: value.id, value }) as const),
+      ...[...this.reclaims.values()].map((value) => ({ kind: 'reclaim', id: value.id, value }) as const),
+      { kind: 'setting', id: 0, value: this.settings },
+    ]
+  }
+
+  /** Forgets everything, for a record of the whole that follows. */
+  clear(): void {
+    for (const { kind, id } of this.all()) if (kind !== 'setting') this.apply([{ kind, id, value: null }])
+  }
+
   takeChanges(): Map<string, [Buffer, Buffer | undefined]> {
     const changed = this.#changed
     this.#changed = new Map()

@@ -25,6 +25,7 @@ import {
   chunkKey,
   dataKey,
   decodeRow,
+  encodeData,
   encodeRow,
   GENERATION_MAX,
   keyChunk,
@@ -189,7 +190,7 @@ export class ChunkIndex {
     )
   }
 
-  /** The payload in the data row of a chunk. */
+  /** The data row of a chunk. */
   async readDataRow(row: Row): Promise<Buffer | undefined> {
     await this.#reopening
     return this.#database.get(dataKey(row.lineage, row.chunk, row.generation))
@@ -310,13 +311,15 @@ export class ChunkIndex {
       let row = overlay.row
       if (this.#options.dataRows) {
         const key = dataKey(row.lineage, row.chunk, row.generation)
-        if (row.kind === RowKind.CHUNK && row.inline === undefined && !row.dataRow) {
-          const payload = await this.#options.readPayload(row)
+        const payload = row.kind === RowKind.CHUNK && row.inline === undefined ? await this.#payload(row) : undefined
+        if (payload === undefined) batch.remove(key)
+        else {
           row = { ...row, dataRow: true }
           moved.push([lineage, row])
-          batch.put(key, payload)
-          bytes += payload.length
-        } else if (!row.dataRow) batch.remove(key)
+          const data = encodeData(row, payload)
+          batch.put(key, data)
+          bytes += data.length
+        }
       }
       const value = encodeRow(row)
       bytes += value.length
@@ -329,6 +332,16 @@ export class ChunkIndex {
     }
     if (batch.length > 0) await batch.write()
     return moved
+  }
+
+  /** The stored bytes of a row; undefined when its record is damaged: then reading the chunk says so, and the others go on. */
+  async #payload(row: Row): Promise<Buffer | undefined> {
+    try {
+      return await this.#options.readPayload(row)
+    } catch (error) {
+      if (error instanceof StoreError && error.code === 'CHUNK_DAMAGED') return undefined
+      throw error
+    }
   }
 
   /** Catalogue rows and the checkpoint, which says that a replay needs the log from `from` on. */
@@ -506,13 +519,14 @@ function holeOver(view: View, chunk: number, row: Row | undefined): Row | undefi
   let best: Row | undefined = row
   for (const hole of view.lineage.holes) {
     if (chunk < hole.first || chunk >= hole.first + hole.count || hole.generation > view.generation) continue
-    const candidate = holeRow(view.lineage.id, chunk, hole.generation, hole.sequence)
+    const candidate = holeRow(view.lineage.id, chunk, hole.generation, hole.sequence, hole.position)
     if (best === undefined || outdates(candidate, best)) best = candidate
   }
   return best === row ? undefined : best
 }
 
-export function holeRow(lineage: number, chunk: number, generation: number, sequence: number): Row {
+/** The row of a chunk that the HOLE record at `position` covers. */
+export function holeRow(lineage: number, chunk: number, generation: number, sequence: number, position: Position): Row {
   return {
     lineage,
     chunk,
@@ -520,8 +534,8 @@ export function holeRow(lineage: number, chunk: number, generation: number, sequ
     sequence,
     kind: RowKind.HOLE,
     codec: Codec.RAW,
-    segment: 0,
-    offset: 0,
+    segment: segmentOf(position),
+    offset: offsetOf(position),
     payloadBytes: 0,
     inline: undefined,
     dataRow: false,

@@ -58,8 +58,9 @@ export class ChunkLoader {
   }
 
   #attempt(entry: Entry, failed: { row: Row; error: Error } | undefined): void {
-    // A frozen entry must not see what its successor wrote.
-    const view = entry.detached ? entry.view.lineage.view(entry.generation) : entry.view
+    // A frozen entry must not see what its successor wrote. (One without a generation of its own has none.)
+    const frozen = entry.detached && entry.unfolded !== 0
+    const view = frozen ? entry.view.lineage.view(entry.generation) : entry.view
     const found = this.resolve(view, entry.chunk)
     if (isView(found)) {
       // After the wait everything is asked again from the start: an origin may have been cut meanwhile.
@@ -90,28 +91,23 @@ export class ChunkLoader {
   }
 
   #filled(entry: Entry, error: Error | null, inherited: boolean): void {
-    const waiting = entry.loading ?? []
+    if (error !== null && entry.unfolded === 0) this.#core.cache.detach(entry)
+    if (error === null && inherited && this.#isWorthKeeping(entry)) this.#core.writeBack.promote(entry)
+    // It counts as loading until everybody has copied what he waited for: what one of them does next may need memory.
+    for (const done of entry.loading ?? []) done(error)
     entry.loading = undefined
-    const answer = () => {
-      for (const done of waiting) done(error)
-    }
-    if (error !== null) {
-      if (entry.unfolded === 0) this.#core.cache.detach(entry)
-      return answer()
-    }
-    const lineage = entry.view.lineage
-    if (
-      inherited &&
+  }
+
+  /** What a read fetched through the origin is kept, unless the log cannot follow: a read does not wait for writes. */
+  #isWorthKeeping(entry: Entry): boolean {
+    const { lineage } = entry.view
+    return (
       lineage.hydration !== null &&
       !entry.detached &&
       entry.view === lineage.head &&
-      entry.unfolded === 0
-    ) {
-      this.#core.writeBack.promote(entry)
-      // What a read fetched is kept. Where the log cannot follow, the reader waits for memory (not for a throttle).
-      if (this.#core.writeBack.isFull(lineage)) return this.#core.writeBack.wait(lineage, answer)
-    }
-    answer()
+      entry.unfolded === 0 &&
+      !this.#core.writeBack.isFull(lineage)
+    )
   }
 }
 

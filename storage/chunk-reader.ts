@@ -9,7 +9,7 @@ import { StoreError } from './errors.ts'
 import type { ChunkIndex } from './chunk-index.ts'
 import { Codec, payloadIsGood, payloadOffset, readHeader, recordBytes, RecordType } from './record.ts'
 import { RecordReads } from './record-reads.ts'
-import type { Row } from './row.ts'
+import { decodeData, type Row } from './row.ts'
 import type { SegmentLog } from './segment-log.ts'
 
 export class ChunkReader {
@@ -33,9 +33,10 @@ export class ChunkReader {
       this.#index()
         .readDataRow(row)
         .then(
-          (payload) => {
-            if (payload?.length === row.payloadBytes) done(null, payload)
-            else done(damaged(row, 'its data row is missing or has another length'), empty)
+          (value) => {
+            const payload = value === undefined ? undefined : decodeData(row, value)
+            if (payload !== undefined) done(null, payload)
+            else done(damaged(row, 'its data row is missing, damaged or that of another version'), empty)
           },
           (error: Error) => done(damaged(row, error.message, error), empty),
         )

@@ -8,7 +8,8 @@
 
 import { holeRow, READ_ROWS } from './chunk-index.ts'
 import type { Core } from './core.ts'
-import type { Hole, Lineage, View } from './lineage.ts'
+import type { Entry } from './entry.ts'
+import { ancestry, type Hole, isAncestry, type Lineage, type View } from './lineage.ts'
 import { Codec, RecordType } from './record.ts'
 import { chunkKey, decodeRow, GENERATION_MAX, keyChunk, outdates, type Row, RowKind } from './row.ts'
 
@@ -39,9 +40,14 @@ export class Discards {
     else waiting.push(run)
   }
 
+  /** Whoever waits looks again: the lineage is gone, or the log takes nothing any more. */
+  wakeAll(): void {
+    for (const lineage of [...this.#waiting.keys()]) this.#wake(lineage)
+  }
+
   /** The chunks read as zeroes from this call on. */
   add(lineage: Lineage, first: number, count: number): void {
-    this.forgetEntries(lineage, first, count, lineage.generation)
+    const patched = this.#forgetEntries(lineage, first, count, lineage.generation)
     const sequence = ++this.#core.sequence
     const position = this.#core.log.append(
       {
@@ -59,23 +65,36 @@ export class Discards {
       },
       nothing,
     )
-    this.addHole(lineage, { first, count, generation: lineage.generation, sequence, position })
+    this.#addHole(lineage, { first, count, generation: lineage.generation, sequence, position }, patched)
   }
 
   /** The same for a record that is in the log already. */
-  addHole(lineage: Lineage, hole: Hole): void {
+  recovered(lineage: Lineage, hole: Hole): void {
+    this.#addHole(lineage, hole, this.#forgetEntries(lineage, hole.first, hole.count, hole.generation))
+  }
+
+  #addHole(lineage: Lineage, hole: Hole, patched: readonly number[]): void {
     lineage.holes.push(hole)
     this.#lineagesWithHoles.add(lineage)
+    // These patches have no other row that would keep them from coming back when the index is rebuilt.
+    for (const chunk of patched) this.#core.index.set(lineage, coverRow(lineage, hole, chunk), hole.position)
     this.drain(lineage)
   }
 
-  /** Drops what memory holds of a range, except what frozen generations still need. */
-  forgetEntries(lineage: Lineage, first: number, count: number, generation: number): void {
+  /** Drops what memory holds of a range, except what frozen generations still need; returns the chunks of which the log holds patches. */
+  #forgetEntries(lineage: Lineage, first: number, count: number, generation: number): number[] {
+    const patched: number[] = []
     const { entries } = lineage.head
     if (count > entries.size) {
-      for (const chunk of entries.keys())
-        if (chunk >= first && chunk < first + count) this.#forget(lineage, chunk, generation)
-    } else for (let chunk = first; chunk < first + count; chunk++) this.#forget(lineage, chunk, generation)
+      for (const entry of entries.values())
+        if (entry.chunk >= first && entry.chunk < first + count) this.#forget(entry, generation, patched)
+    } else {
+      for (let chunk = first; chunk < first + count; chunk++) {
+        const entry = entries.get(chunk)
+        if (entry !== undefined) this.#forget(entry, generation, patched)
+      }
+    }
+    return patched
   }
 
   /** The oldest hole record that a replay needs; infinity when there is none. */
@@ -113,12 +132,19 @@ export class Discards {
     await Promise.all(this.#draining.values())
   }
 
-  #forget(lineage: Lineage, chunk: number, generation: number): void {
-    const entry = lineage.head.entries.get(chunk)
-    if (entry === undefined) return
+  #forget(entry: Entry, generation: number, patched: number[]): void {
+    const { writeBack, cache } = this.#core
+    if (entry.firstPatch !== 0) patched.push(entry.chunk)
     // A generation that is being frozen keeps its bytes; without them in the map no reader of the head sees them.
-    if (entry.unfolded === 0 || entry.generation === generation) this.#core.writeBack.drop(entry)
-    this.#core.cache.detach(entry)
+    if (entry.unfolded === 0 || entry.generation === generation) writeBack.drop(entry)
+    else writeBack.logEntry(entry)
+    cache.detach(entry)
+  }
+
+  #wake(lineage: Lineage): void {
+    const waiting = this.#waiting.get(lineage)
+    this.#waiting.delete(lineage)
+    for (const run of waiting ?? []) run()
   }
 
   async #drainAll(lineage: Lineage): Promise<void> {
@@ -133,27 +159,39 @@ export class Discards {
         continue
       }
       if (this.#stopped) return
-      lineage.holes.shift()
-      const waiting = this.#waiting.get(lineage)
-      this.#waiting.delete(lineage)
-      for (const run of waiting ?? []) run()
+      if (lineage.holes[0] === hole) lineage.holes.shift()
+      this.#wake(lineage)
     }
   }
 
   async #drainHole(lineage: Lineage, hole: Hole): Promise<void> {
+    for (;;) {
+      const origins = ancestry(lineage)
+      await this.#coverOwn(lineage, hole)
+      let end = hole.first + hole.count
+      for (const origin of origins) {
+        end = Math.min(end, origin.chunkCount)
+        if (end <= hole.first) break
+        await this.#coverOrigin(lineage, hole, origin.view, end)
+      }
+      // An origin that was cut meanwhile may have left its chunks where they had been looked for before.
+      if (isAncestry(lineage, origins)) return
+    }
+  }
+
+  async #coverOwn(lineage: Lineage, hole: Hole): Promise<void> {
     // Rows that are not in LevelDB yet, and bytes of frozen generations that are still to be appended.
     const pending = [...lineage.overlay.keys()]
     for (const entries of [lineage.unlogged, lineage.patched]) for (const entry of entries) pending.push(entry.chunk)
     for (const chunk of pending) if (covers(hole, chunk)) await this.#cover(lineage, hole, chunk)
     await this.#coverRows(lineage, hole, lineage.head, hole.first + hole.count)
-    let end = hole.first + hole.count
-    for (let { origin } = lineage; origin !== null && end > hole.first; origin = origin.view.lineage.origin) {
-      end = Math.min(end, origin.chunkCount)
-      for (const chunk of [...origin.view.lineage.overlay.keys()]) {
-        if (chunk >= hole.first && chunk < end) await this.#cover(lineage, hole, chunk)
-      }
-      await this.#coverRows(lineage, hole, origin.view, end)
+  }
+
+  async #coverOrigin(lineage: Lineage, hole: Hole, origin: View, end: number): Promise<void> {
+    for (const chunk of [...origin.lineage.overlay.keys()]) {
+      if (chunk >= hole.first && chunk < end) await this.#cover(lineage, hole, chunk)
     }
+    await this.#coverRows(lineage, hole, origin, end)
   }
 
   /** Covers each chunk for which a view's lineage has a row in LevelDB. */
@@ -187,7 +225,7 @@ export class Discards {
     const view = hole.generation === lineage.generation ? lineage.head : lineage.view(hole.generation)
     let row: Row | null | undefined
     while ((row = this.#core.index.find(view, chunk)) === undefined) await this.#core.index.loaded(view, chunk)
-    const cover = holeRow(lineage.id, chunk, hole.generation, hole.sequence)
+    const cover = coverRow(lineage, hole, chunk)
     if (row !== null && row.sequence !== hole.sequence && outdates(row, cover)) return
     this.#core.index.set(lineage, cover, hole.position)
   }
@@ -200,6 +238,10 @@ export class Discards {
 }
 
 const nothing = Buffer.alloc(0)
+
+function coverRow(lineage: Lineage, hole: Hole, chunk: number): Row {
+  return holeRow(lineage.id, chunk, hole.generation, hole.sequence, hole.position)
+}
 
 function covers(hole: Hole, chunk: number): boolean {
   return chunk >= hole.first && chunk < hole.first + hole.count

@@ -32,6 +32,8 @@ export class Entry {
   used = true
   /** No longer in its view's map: discarded, frozen or evicted. */
   detached = false
+  /** What the step under way knows of it must stay true until its end. */
+  pinned = false
   /** A fold of it is under way. */
   folding = false
   /** Parties that want another fold after the one under way. */
@@ -51,7 +53,7 @@ export class Entry {
 
   /** Whether memory may forget it. */
   get evictable(): boolean {
-    return this.unfolded === 0 && !this.promote && this.loading === undefined && !this.folding
+    return this.unfolded === 0 && !this.promote && this.loading === undefined && !this.folding && !this.pinned
   }
 }
 

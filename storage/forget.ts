@@ -25,6 +25,7 @@ export function forgetLineage(lineage: Lineage, core: Core): void {
   for (const view of lineage.views.values()) forgetPages(view, core)
   lineage.holes.length = 0
   lineage.overlay.clear()
+  core.discards.wakeAll()
 }
 
 function forgetPages(view: View, core: Core): void {

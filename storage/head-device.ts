@@ -75,7 +75,7 @@ export class HeadDevice extends ViewDevice {
     this.core.writeBack.flush(this.#lineage, (error) => completion.complete(error))
   }
 
-  /** After a wait: room there is, but the log may have failed meanwhile. */
+  /** After a wait: the log may have failed meanwhile. */
   #writeKept(offset: number, payload: Buffer, fua: boolean, completion: Completion): void {
     const refused = this.core.writeBack.refusal(this.#lineage)
     if (refused !== undefined) completion.complete(refused)
@@ -87,7 +87,7 @@ export class HeadDevice extends ViewDevice {
     const end = offset + payload.length
     if (!this.#endsAreKnown(offset, end)) {
       const own = kept ? payload : Buffer.from(payload)
-      return this.#loadEnds(offset, end, completion, () => this.#accept(offset, own, fua, completion, true))
+      return this.#loadEnds(offset, end, completion, () => this.#writeKept(offset, own, fua, completion))
     }
     this.#put(offset, payload, payload.length)
     this.#finish(offset, payload.length, fua, completion)
@@ -112,8 +112,10 @@ export class HeadDevice extends ViewDevice {
         this.#zeroEnds(start, startEnd, end, endEnd, completion, then),
       )
     }
+    const other = start === startEnd ? undefined : this.#pin(end)
     this.#put(start, zeroes, startEnd - start)
     this.#put(end, zeroes, endEnd - end)
+    if (other !== undefined) other.pinned = false
     then()
   }
 
@@ -121,18 +123,27 @@ export class HeadDevice extends ViewDevice {
   #put(offset: number, source: Buffer, length: number): void {
     const { chunkBytes, sectorBytes } = this
     const end = offset + length
+    const final = this.#pin(end - 1)
     for (let at = offset; at < end;) {
       const chunk = Math.floor(at / chunkBytes)
       const first = at - chunk * chunkBytes
-      const final = Math.min(chunkBytes, first + end - at)
+      const upTo = Math.min(chunkBytes, first + end - at)
       const entry = this.#writable(chunk)
-      source.copy(entry.buffer, first, at - offset, at - offset + final - first)
+      source.copy(entry.buffer, first, at - offset, at - offset + upTo - first)
       this.core.writeBack.touch(
         entry,
-        sectorMask(Math.floor(first / sectorBytes), Math.floor((final - 1) / sectorBytes)),
+        sectorMask(Math.floor(first / sectorBytes), Math.floor((upTo - 1) / sectorBytes)),
       )
-      at += final - first
+      at += upTo - first
     }
+    if (final !== undefined) final.pinned = false
+  }
+
+  /** Keeps the entry at an offset, whose edge is known, from being evicted for entries that are added before its turn. */
+  #pin(offset: number): Entry | undefined {
+    const entry = this.view.entries.get(Math.floor(offset / this.chunkBytes))
+    if (entry !== undefined) entry.pinned = true
+    return entry
   }
 
   /** The entry that takes a write of the current generation. One that still belongs to a frozen generation is copied first. */
@@ -140,6 +151,9 @@ export class HeadDevice extends ViewDevice {
     const entry = this.view.entries.get(chunk)
     if (entry === undefined) return this.core.cache.add(this.view, chunk)
     if (entry.unfolded === 0 || entry.generation === this.#lineage.generation) return entry
+    // Of one chunk, an older generation comes first in the log: recovery need not look back.
+    this.core.writeBack.logEntry(entry)
+    if (entry.unfolded === 0) return entry
     this.core.cache.detach(entry)
     const successor = this.core.cache.add(this.view, chunk)
     entry.buffer.copy(successor.buffer)

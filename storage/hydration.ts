@@ -17,9 +17,8 @@ import { isView } from './chunk-loader.ts'
 import type { HydrationState, Rate } from './contract.ts'
 import type { Core } from './core.ts'
 import { systemCode } from './errors.ts'
-import type { Lineage, View } from './lineage.ts'
+import { ancestry, isAncestry, type Lineage, type Origin, type View } from './lineage.ts'
 import { PAGE_CHUNKS } from './page.ts'
-import { segmentOf } from './position.ts'
 import { RecordType } from './record.ts'
 import { chunkKey, GENERATION_MAX, keyChunk, type Row, RowKind } from './row.ts'
 import { Throttle } from './throttle.ts'
@@ -126,7 +125,7 @@ export class Hydration {
   set(change: { rate?: Rate; paused?: boolean }): void {
     if (change.rate !== undefined) this.#throttle.rate = change.rate
     if (change.paused !== undefined) this.#paused = change.paused
-    this.#throttle.wake()
+    this.#wakeTakers()
     this.#wakeUp()
   }
 
@@ -147,9 +146,14 @@ export class Hydration {
   /** Ends the copying, wherever it is; what was copied stays. */
   async stop(): Promise<void> {
     this.#stopped = true
-    this.#throttle.wake()
+    this.#wakeTakers()
     this.#wakeUp()
     await this.#running
+  }
+
+  #wakeTakers(): void {
+    this.#throttle.wake()
+    this.#options.total.wake()
   }
 
   async #run(): Promise<void> {
@@ -157,7 +161,7 @@ export class Hydration {
     while (!this.#stopped) {
       try {
         if (!this.#surveyed) await this.#survey()
-        if (await this.#step()) return
+        if (this.#stopped || (await this.#step())) return
         retryMillis = RETRY_MILLIS_MIN
       } catch (error) {
         if (this.#stopped) return
@@ -190,8 +194,9 @@ export class Hydration {
     }
     this.#become('running', null)
     const page = this.#nextPage()
-    if (page === undefined) await this.#sleepUntilWoken()
-    else await this.#copyPage(page)
+    if (page !== undefined) await this.#copyPage(page)
+    // Pages that were gone through are waiting to be counted. All may have been, while it was asked for space.
+    else if (this.#remaining.size > 0 || this.#stale.size > 0) await this.#sleepUntilWoken()
     return false
   }
 
@@ -220,10 +225,19 @@ export class Hydration {
 
   /** The first page at or after `page` in which an ancestor has a row. */
   async #pageFrom(page: number): Promise<number | undefined> {
+    for (;;) {
+      const origins = ancestry(this.lineage)
+      const found = await this.#pageIn(origins, page)
+      // An ancestor may have taken the last of an origin's chunks, and cut it off, after it was asked itself.
+      if (isAncestry(this.lineage, origins)) return found
+    }
+  }
+
+  async #pageIn(origins: readonly Origin[], page: number): Promise<number | undefined> {
     const first = page * PAGE_CHUNKS
     let found = Number.POSITIVE_INFINITY
     let end = Number.POSITIVE_INFINITY
-    for (let { origin } = this.lineage; origin !== null; origin = origin.view.lineage.origin) {
+    for (const origin of origins) {
       end = Math.min(end, origin.chunkCount)
       if (first >= end) break
       const { id } = origin.view.lineage
@@ -285,12 +299,13 @@ export class Hydration {
     const first = page * PAGE_CHUNKS
     const end = Math.min(first + PAGE_CHUNKS, this.lineage.origin?.chunkCount ?? 0)
     const copies = new Set<Promise<void>>()
+    const idle = () => this.#stopped || this.#paused
     let failure: unknown
-    const isGoingOn = () => !this.#stopped && !this.#paused && failure === undefined
+    const isGoingOn = () => !idle() && failure === undefined
     const begin = async (group: readonly Row[]) => {
       const bytes = group.length * this.lineage.chunkBytes
-      await this.#throttle.take(bytes)
-      await this.#options.total.take(bytes)
+      await this.#throttle.take(bytes, idle)
+      await this.#options.total.take(bytes, idle)
       if (!(await this.#room()) || !isGoingOn()) return
       const copy = Promise.all(group.map((row) => this.#copy(row.chunk, row)))
         .catch((error: unknown) => {
@@ -315,7 +330,7 @@ export class Hydration {
     if (group.length > 0 && isGoingOn()) await begin(group)
     await Promise.all(copies)
     if (failure !== undefined) throw failure
-    if (!this.#paused && !this.#stopped) {
+    if (!idle()) {
       this.#swept.add(page)
       this.#stale.add(page)
       this.#countSoon()
@@ -391,11 +406,9 @@ export class Hydration {
     this.#core.index.set(
       lineage,
       {
-        ...holeRow(lineage.id, chunk, 0, sequence),
+        ...holeRow(lineage.id, chunk, 0, sequence, position),
         kind: RowKind.CHUNK,
         codec: row.codec,
-        segment: segmentOf(position),
-        offset: position % 2 ** 32,
         payloadBytes: payload.length,
         inline: payload.length <= this.#options.inlineBytesMax ? payload : undefined,
       },
@@ -457,12 +470,14 @@ export class Hydration {
   }
 
   #sleepUntilWoken(): Promise<void> {
+    if (this.#stopped) return Promise.resolve()
     return new Promise((resolve) => {
       this.#wake = resolve
     })
   }
 
   #sleep(millis: number): Promise<void> {
+    if (this.#stopped) return Promise.resolve()
     return new Promise((resolve) => {
       const timer = this.#core.environment.clock.after(millis, resolve)
       this.#wake = () => {

@@ -104,6 +104,19 @@ export class Lineage {
   }
 }
 
+/** The origins that a read passes, the nearest first. */
+export function ancestry(lineage: Lineage): Origin[] {
+  const origins: Origin[] = []
+  for (let at = lineage.origin; at !== null; at = at.view.lineage.origin) origins.push(at)
+  return origins
+}
+
+/** Whether none of a lineage's ancestors was cut off since `ancestry` told them. */
+export function isAncestry(lineage: Lineage, origins: readonly Origin[]): boolean {
+  const now = ancestry(lineage)
+  return now.length === origins.length && now.every((origin, i) => origin === origins[i])
+}
+
 /** A row on its way to LevelDB. */
 export interface OverlayRow {
   readonly row: Row

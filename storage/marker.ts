@@ -4,7 +4,7 @@
  * client a blank disk.
  */
 
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import type { Environment } from './environment.ts'
 import { StoreError, systemCode } from './errors.ts'
 import { FORMAT_VERSION } from './record.ts'
@@ -74,6 +74,7 @@ async function makeStore(
     await files.makeDirectory(indexDirectory(directory))
     await files.makeDirectory(segmentsDirectory(directory))
     await files.syncDirectory(directory)
+    await files.syncDirectory(dirname(directory))
     // Last: with the marker there, the store is one.
     await files.writeFile(join(directory, NAME), `${JSON.stringify(marker, null, 2)}\n`)
   } catch (error) {
@@ -106,6 +107,12 @@ function checkMarker(directory: string, text: Buffer, chunkBytes: Marker['chunkB
     throw new StoreError(
       'STORE_NEWER',
       `the store in ${directory} has format ${format}, and this thawd reads up to ${FORMAT_VERSION}: use a newer thawd`,
+    )
+  }
+  if (marker.chunkBytes !== 'segments' && marker.chunkBytes !== 'leveldb') {
+    throw new StoreError(
+      'STORE_DAMAGED',
+      `${join(directory, NAME)} does not say where chunk bytes live ("chunkBytes": "segments" or "leveldb")`,
     )
   }
   if (chunkBytes !== undefined && chunkBytes !== marker.chunkBytes) {

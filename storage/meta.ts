@@ -1,19 +1,37 @@
-/** The payload of META records: JSON, so that a stranger can read the store's decisions with his eyes. */
+/**
+ * The payload of META records: JSON, so that a stranger can read the store's
+ * decisions with his eyes. Changes that belong together and do not fit one record
+ * take several in a row, and count when the last of them is there.
+ */
 
 import type { Catalogue, Change } from './catalogue.ts'
 import { Codec, RecordType } from './record.ts'
 import type { SegmentLog } from './segment-log.ts'
 
-/** Changes in one record; a catalogue that is larger takes several. */
+/** Changes in one record. None takes more than half a KiB, so a record stays far below its largest size. */
 const CHANGES_MAX = 1000
 
 export interface Meta {
   readonly changes: readonly Change[]
-  /** This record is one part of the whole catalogue: all parts in a row replace everything before them. */
-  readonly whole?: { readonly part: number; readonly of: number }
+  /** The changes are all there is: the catalogue is these and nothing else. */
+  readonly whole?: true
 }
 
-export function appendMeta(log: SegmentLog, sequence: number, meta: Meta): void {
+interface Payload extends Meta {
+  /** Counted from 0. */
+  readonly part?: { readonly part: number; readonly of: number }
+}
+
+/** Appends changes that are applied all or none. */
+export function appendMeta(log: SegmentLog, nextSequence: () => number, meta: Meta): void {
+  const of = Math.max(1, Math.ceil(meta.changes.length / CHANGES_MAX))
+  for (let part = 0; part < of; part++) {
+    const changes = meta.changes.slice(part * CHANGES_MAX, (part + 1) * CHANGES_MAX)
+    appendPayload(log, nextSequence(), { ...meta, changes, ...(of === 1 ? {} : { part: { part, of } }) })
+  }
+}
+
+function appendPayload(log: SegmentLog, sequence: number, meta: Payload): void {
   const payload = Buffer.from(JSON.stringify(meta))
   log.append(
     {
@@ -33,22 +51,26 @@ export function appendMeta(log: SegmentLog, sequence: number, meta: Meta): void 
   )
 }
 
-export function readMeta(payload: Buffer): Meta {
-  return JSON.parse(payload.toString()) as Meta
+/** Puts the payloads of META records, given in the order of the log, together again. */
+export class MetaReader {
+  #changes: Change[] = []
+  #parts = 0
+
+  /** What is complete with this payload; undefined while parts are missing. */
+  read(payload: Buffer): Meta | undefined {
+    const { changes, whole, part = { part: 0, of: 1 } } = JSON.parse(payload.toString()) as Payload
+    if (part.part === 0) {
+      this.#changes = []
+      this.#parts = 0
+    } else if (part.part !== this.#parts) return undefined
+    this.#changes.push(...changes)
+    this.#parts++
+    if (this.#parts < part.of) return undefined
+    return { changes: this.#changes, ...(whole === true ? { whole } : {}) }
+  }
 }
 
-/** Appends the whole catalogue, in as many records as it takes. */
+/** Appends the whole catalogue. */
 export function appendCatalogue(log: SegmentLog, nextSequence: () => number, catalogue: Catalogue): void {
-  const all: Change[] = [
-    ...[...catalogue.disks.values()].map((value) => ({ kind: 'disk', id: value.id, value }) as const),
-    ...[...catalogue.lineages.values()].map((value) => ({ kind: 'lineage', id: value.id, value }) as const),
-    ...[...catalogue.snapshots.values()].map((value) => ({ kind: 'snapshot', id: value.id, value }) as const),
-    ...[...catalogue.reclaims.values()].map((value) => ({ kind: 'reclaim', id: value.id, value }) as const),
-    { kind: 'setting', id: 0, value: catalogue.settings },
-  ]
-  const parts = Math.ceil(all.length / CHANGES_MAX)
-  for (let part = 0; part < parts; part++) {
-    const changes = all.slice(part * CHANGES_MAX, (part + 1) * CHANGES_MAX)
-    appendMeta(log, nextSequence(), { changes, whole: { part, of: parts } })
-  }
+  appendMeta(log, nextSequence, { changes: catalogue.all(), whole: true })
 }

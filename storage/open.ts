@@ -18,7 +18,7 @@ import { forgetLineage } from './forget.ts'
 import { indexDirectory, type Marker, openMarker, segmentsDirectory } from './marker.ts'
 import { nodeEnvironment } from './node-environment.ts'
 import { type Position, positionOf, segmentOf } from './position.ts'
-import { recover } from './recovery.ts'
+import { rebuildCatalogue, recover } from './recovery.ts'
 import { catalogueKeyRange, checkpointKey, parseCatalogueKey } from './row.ts'
 import { SegmentFiles } from './segment-files.ts'
 import { SegmentLog } from './segment-log.ts'
@@ -63,7 +63,8 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     chunkBytes: options.chunkBytesPlacement,
   })
   // LevelDB's lock is the store's lock: nothing else is touched before it is held.
-  const database = await openIndex(environment, directory)
+  const database = await openIndex(environment, marker, directory)
+  let close = () => database.close()
   try {
     const catalogue = new Catalogue()
     await loadCatalogue(database, catalogue)
@@ -83,15 +84,26 @@ export async function openStore(options: StoreOptions): Promise<Store> {
       from,
       onEvent,
     })
+    close = async () => {
+      await parts.core.index.close()
+      await files.close()
+    }
     parts.core.sequence = parsed?.sequence ?? 0
 
     const began = environment.clock.monotonicMillis()
+    // Nothing was ever completed in this index: it is new, and so may be the one of an old store.
+    const rebuilding = from === 0
+    if (rebuilding) {
+      checkRebuildable(marker, files, directory)
+      await rebuildCatalogue(files, catalogue)
+    }
     const result = await recover(files, from, {
       core: parts.core,
-      catalogue,
       inlineBytesMax: parts.inlineBytesMax,
       lineage: (id) => parts.lineage(id),
-      applied: (changes) => parts.replayCatalogue(changes),
+      applied: (changes) => {
+        if (!rebuilding) parts.replayCatalogue(changes)
+      },
     })
     parts.recovered()
     if (result.records > 0) {
@@ -108,12 +120,21 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     }
     return new Store({ ...parts, environment, marker, created, directory, files, catalogue, onEvent, options })
   } catch (error) {
-    await database.close().catch(() => {})
+    await close().catch(() => {})
     throw error
   }
 }
 
-async function openIndex(environment: Environment, directory: string): Promise<LevelDatabase> {
+/** Where LevelDB holds the chunk bytes, the log has only the newest: enough for a young store, and not after its first segment was freed. */
+function checkRebuildable(marker: Marker, files: SegmentFiles, directory: string): void {
+  if (marker.chunkBytes === 'segments' || (files.ids()[0] ?? 1) === 1) return
+  throw new StoreError(
+    'STORE_DAMAGED',
+    `the index in ${indexDirectory(directory)} is empty, and this store keeps its chunk bytes there: put it back from a copy`,
+  )
+}
+
+async function openIndex(environment: Environment, marker: Marker, directory: string): Promise<LevelDatabase> {
   try {
     return await environment.level.open(indexDirectory(directory))
   } catch (error) {
@@ -127,9 +148,15 @@ async function openIndex(environment: Environment, directory: string): Promise<L
     if (/Read-only file system|Permission denied/.test(message)) {
       throw new StoreError('STORE_READ_ONLY', `${directory} cannot be written: ${message}`, { cause: error })
     }
-    throw new StoreError('STORE_DAMAGED', `the index in ${indexDirectory(directory)} does not open: ${message}`, {
-      cause: error,
-    })
+    const cure =
+      marker.chunkBytes === 'segments' ? '. Move that directory away and start again: it is rebuilt from the log' : ''
+    throw new StoreError(
+      'STORE_DAMAGED',
+      `the index in ${indexDirectory(directory)} does not open: ${message}${cure}`,
+      {
+        cause: error,
+      },
+    )
   }
 }
 
@@ -186,13 +213,17 @@ function assemble(environment: Environment, options: StoreOptions, with_: Ingred
   const failed = (error: StoreError) => {
     core.writeBack.stop()
     core.writeBack.wakeAll()
+    core.discards.wakeAll()
     onEvent({ type: 'failed', error })
   }
   const log = new SegmentLog(environment, files, with_.nextSegment, {
     segmentBytes,
     onFailed: failed,
     onNoSpace: (full) => {
-      if (full) core.writeBack.wakeAll()
+      if (full) {
+        core.writeBack.wakeAll()
+        core.discards.wakeAll()
+      }
       onEvent({ type: full ? 'no-space' : 'space-back' })
     },
   })

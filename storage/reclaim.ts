@@ -5,25 +5,16 @@
  *
  * A segment goes when no row in LevelDB points into it. Only segments that the
  * checkpoint covers are looked at: all their rows are in LevelDB, and no new row
- * will ever point to them. Because the index must be rebuildable from the log, a
- * segment with HOLE records stays while an older one is there (what it hides must
- * not come back), and one with META records goes only behind a new record of the
- * whole catalogue.
+ * will ever point to them. Because the index must be rebuildable from the log, the
+ * row of a hole points to its HOLE record too (what it hides must not come back),
+ * and a segment with META records goes only behind a new record of the whole
+ * catalogue.
  */
 
 import { READ_ROWS } from './chunk-index.ts'
 import type { Core } from './core.ts'
 import { RecordType } from './record.ts'
-import {
-  chunkKeyRange,
-  dataKey,
-  dataKeyRange,
-  decodeRow,
-  GENERATION_MAX,
-  keyChunk,
-  keyGeneration,
-  RowKind,
-} from './row.ts'
+import { chunkKeyRange, dataKey, dataKeyRange, decodeRow, GENERATION_MAX, keyChunk, keyGeneration } from './row.ts'
 import type { SegmentFiles } from './segment-files.ts'
 import { scanSegmentTypes } from './segment-scan.ts'
 
@@ -34,8 +25,9 @@ const REMOVE_ROWS = 512
 export type LivingGenerations = readonly number[]
 
 export async function removeLineage(core: Core, lineage: number): Promise<void> {
-  for (const [from, to] of [chunkKeyRange(lineage), dataKeyRange(lineage)]) {
-    for (;;) {
+  for (const [first, to] of [chunkKeyRange(lineage), dataKeyRange(lineage)]) {
+    // Behind what was removed: an iterator walks over deleted rows one by one.
+    for (let from = first; ;) {
       const iterator = await core.index.iterate(from, to)
       const keys: Buffer[] = []
       try {
@@ -47,8 +39,10 @@ export async function removeLineage(core: Core, lineage: number): Promise<void> 
       } finally {
         await iterator.close()
       }
-      if (keys.length === 0) break
+      const last = keys[keys.length - 1]
+      if (last === undefined) break
       await core.index.remove(keys)
+      from = after(last)
     }
   }
 }
@@ -84,8 +78,13 @@ export async function removeUnread(core: Core, lineage: number, living: () => Li
     }
     if (keys.length > 0) await core.index.remove(keys)
     const [last] = rows[rows.length - 1] as [Buffer, Buffer]
-    from = Buffer.concat([last, Buffer.from([0])])
+    from = after(last)
   }
+}
+
+/** The smallest key behind another. */
+function after(key: Buffer): Buffer {
+  return Buffer.concat([key, Buffer.from([0])])
 }
 
 /**
@@ -102,15 +101,10 @@ export async function removeDeadSegments(
   if (candidates.length === 0) return 0
   const living = options.dataRows ? new Set<number>() : await livingSegments(core)
   let removed = 0
-  let olderLives = false
   let catalogueSaved = false
   for (const id of candidates) {
-    if (living.has(id)) {
-      olderLives = true
-      continue
-    }
+    if (living.has(id)) continue
     const types = options.dataRows ? new Set<number>() : await scanSegmentTypes(files, id)
-    if (types.has(RecordType.HOLE) && olderLives) continue
     if (types.has(RecordType.META) && !catalogueSaved) {
       await options.saveCatalogue()
       catalogueSaved = true
@@ -138,13 +132,13 @@ async function livingSegments(core: Core): Promise<Set<number>> {
         if (rows.length === 0) return living
         for (const [key, value] of rows) {
           const row = decodeRow(key, value)
-          if (row.kind === RowKind.CHUNK && !row.dataRow) living.add(row.segment)
+          living.add(row.segment)
           from = key
         }
       }
     } finally {
       await iterator.close()
     }
-    from = Buffer.concat([from, Buffer.from([0])])
+    from = after(from)
   }
 }

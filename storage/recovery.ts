@@ -14,7 +14,7 @@ import { holeRow } from './chunk-index.ts'
 import type { Core } from './core.ts'
 import { type Entry, SECTORS, eachRun } from './entry.ts'
 import type { Lineage } from './lineage.ts'
-import { readMeta } from './meta.ts'
+import { MetaReader } from './meta.ts'
 import { offsetOf, type Position, segmentOf } from './position.ts'
 import { payloadOffset, type RecordHeader, RecordType } from './record.ts'
 import { RowKind } from './row.ts'
@@ -26,7 +26,6 @@ const YIELD_RECORDS = 512
 
 export interface RecoveryTarget {
   readonly core: Core
-  readonly catalogue: Catalogue
   readonly inlineBytesMax: number
   /** The living object of a lineage, or undefined when the catalogue has none of that number. */
   lineage(id: number): Lineage | undefined
@@ -44,20 +43,40 @@ export async function recover(files: SegmentFiles, from: Position, target: Recov
   const replay = new Replay(target)
   let bytes = 0
   let since = 0
-  const scan = await scanLog(files, { segment: segmentOf(from), offset: offsetOf(from) }, async (record) => {
+  const start = { segment: segmentOf(from), offset: offsetOf(from) }
+  const scan = await scanLog(files, start, async (record) => {
     bytes += record.header.payloadBytes
     replay.record(record)
     if (++since % YIELD_RECORDS === 0) await roomForRows(target.core)
   })
   if (scan.end !== undefined) await cutTail(files, scan.end)
+  // A crash of the process alone leaves records that can be read and are not on the disk. They are believed from here on.
+  for (const id of files.ids()) if (id >= start.segment) await files.sync(id)
   return { records: scan.records, bytes, damaged: scan.damaged }
+}
+
+/**
+ * The catalogue out of the log alone, when the index is new. It must be known
+ * before the first chunk is replayed: a record of the whole of it stands for
+ * the older ones, whose segments are gone.
+ */
+export async function rebuildCatalogue(files: SegmentFiles, catalogue: Catalogue): Promise<void> {
+  catalogue.clear()
+  const reader = new MetaReader()
+  await scanLog(files, { segment: 0, offset: 0 }, (record) => {
+    if (record.header.type !== RecordType.META) return
+    const meta = reader.read(payloadOf(record))
+    if (meta?.whole === true) catalogue.clear()
+    if (meta !== undefined) catalogue.apply(meta.changes)
+  })
+  // Which rows nobody reads any more is not in the log.
+  for (const { id } of catalogue.lineages.values()) catalogue.apply([{ kind: 'reclaim', id, value: { id } }])
 }
 
 class Replay {
   readonly #target: RecoveryTarget
   readonly #core: Core
-  /** Patched entries that a later generation has already replaced in memory; there are few. */
-  readonly #frozen = new Set<Entry>()
+  readonly #metas = new MetaReader()
 
   constructor(target: RecoveryTarget) {
     this.#target = target
@@ -68,9 +87,9 @@ class Replay {
     const { header } = record
     this.#core.sequence = Math.max(this.#core.sequence, header.sequence)
     if (header.type === RecordType.META) {
-      const meta = readMeta(payloadOf(record))
+      const meta = this.#metas.read(payloadOf(record))
       // A copy of the whole catalogue says nothing that LevelDB and the records before it do not.
-      if (meta.whole === undefined) this.#target.applied(meta.changes)
+      if (meta !== undefined && meta.whole === undefined) this.#target.applied(meta.changes)
       return
     }
     const lineage = this.#target.lineage(header.lineage)
@@ -88,11 +107,9 @@ class Replay {
     this.#core.index.set(
       lineage,
       {
-        ...holeRow(lineage.id, header.chunk, header.generation, header.sequence),
+        ...holeRow(lineage.id, header.chunk, header.generation, header.sequence, position),
         kind: RowKind.CHUNK,
         codec: header.codec,
-        segment: segmentOf(position),
-        offset: offsetOf(position),
         payloadBytes,
         inline: payloadBytes <= this.#target.inlineBytesMax ? Buffer.from(payloadOf(record)) : undefined,
       },
@@ -120,51 +137,34 @@ class Replay {
     })
   }
 
-  /** The entry that takes a patch, made as a write would have made it; undefined when the patch is outdated. */
+  /**
+   * The entry that takes a patch; undefined when the patch is outdated. An entry of an older generation takes it too and
+   * moves on to the newer one: only a snapshot could read the older, and what a snapshot holds is whole in the log.
+   */
   #patchTarget(lineage: Lineage, header: RecordHeader): Entry | undefined {
     for (let at = lineage.overlay.get(header.chunk); at !== undefined; at = at.older) {
       if (at.row.generation === header.generation && at.row.sequence >= header.sequence) return undefined
     }
-    const { cache } = this.#core
-    const before = lineage.head.entries.get(header.chunk)
-    if (before === undefined || before.unfolded === 0) return before ?? cache.add(lineage.head, header.chunk)
-    if (before.generation === header.generation) return before
-    if (before.generation > header.generation) return undefined
-    cache.detach(before)
-    this.#frozen.add(before)
-    const successor = cache.add(lineage.head, header.chunk)
-    before.buffer.copy(successor.buffer)
-    successor.valid = before.valid
-    return successor
+    return lineage.head.entries.get(header.chunk) ?? this.#core.cache.add(lineage.head, header.chunk)
   }
 
   #hole({ header, position }: ScannedRecord, lineage: Lineage): void {
     const { chunk, extent, generation, sequence } = header
     if (extent === 1) {
       this.#forgetOutdated(lineage, header)
-      this.#core.index.set(lineage, holeRow(lineage.id, chunk, generation, sequence), position)
+      this.#core.index.set(lineage, holeRow(lineage.id, chunk, generation, sequence, position), position)
       return
     }
-    this.#core.discards.forgetEntries(lineage, chunk, extent, generation)
-    this.#core.discards.addHole(lineage, { first: chunk, count: extent, generation, sequence, position })
+    this.#core.discards.recovered(lineage, { first: chunk, count: extent, generation, sequence, position })
   }
 
-  /** Patches of the same generation and of no higher sequence are contained in a whole chunk. */
-  #forgetOutdated(lineage: Lineage, header: RecordHeader): void {
-    const entry = lineage.head.entries.get(header.chunk)
-    if (entry !== undefined) this.#forgetIfOutdated(entry, header)
-    for (const frozen of this.#frozen) {
-      if (frozen.view.lineage === lineage && frozen.chunk === header.chunk && this.#forgetIfOutdated(frozen, header)) {
-        this.#frozen.delete(frozen)
-      }
-    }
-  }
-
-  #forgetIfOutdated(entry: Entry, header: RecordHeader): boolean {
-    if (entry.generation !== header.generation || entry.sequence > header.sequence) return false
+  /** A whole chunk outdates the patches of its generation that are no newer, and all of older generations. */
+  #forgetOutdated(lineage: Lineage, { chunk, generation, sequence }: RecordHeader): void {
+    const entry = lineage.head.entries.get(chunk)
+    if (entry === undefined || entry.generation > generation) return
+    if (entry.generation === generation && entry.sequence > sequence) return
     this.#core.writeBack.drop(entry)
     this.#core.cache.detach(entry)
-    return true
   }
 }
 

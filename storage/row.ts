@@ -25,7 +25,7 @@ export interface Row {
   readonly sequence: number
   readonly kind: RowKind
   readonly codec: Codec
-  /** The record: segment, and byte offset in it. 0 for holes. */
+  /** The record: segment, and byte offset in it. */
   readonly segment: number
   readonly offset: number
   readonly payloadBytes: number
@@ -129,6 +129,31 @@ export function decodeRow(rowKey: Buffer, value: Buffer): Row {
     inline,
     dataRow: (flags & Flag.DATA_ROW) !== 0,
   }
+}
+
+const DATA_HEADER_BYTES = 12
+
+/** The data row of a chunk: its sequence and a checksum over all that identifies it, then the payload. */
+export function encodeData(row: Row, payload: Buffer): Buffer {
+  const value = Buffer.allocUnsafe(DATA_HEADER_BYTES + payload.length)
+  value.writeUInt32BE(Math.floor(row.sequence / TWO_32), 0)
+  value.writeUInt32BE(row.sequence >>> 0, 4)
+  value.writeUInt32BE(dataCrc(row, value, payload), 8)
+  payload.copy(value, DATA_HEADER_BYTES)
+  return value
+}
+
+/** The payload, or undefined when the value is damaged or another version's. */
+export function decodeData(row: Row, value: Buffer): Buffer | undefined {
+  if (value.length !== DATA_HEADER_BYTES + row.payloadBytes) return undefined
+  const payload = value.subarray(DATA_HEADER_BYTES)
+  const sequence = value.readUInt32BE(0) * TWO_32 + value.readUInt32BE(4)
+  return sequence === row.sequence && value.readUInt32BE(8) === dataCrc(row, value, payload) ? payload : undefined
+}
+
+function dataCrc(row: Row, value: Buffer, payload: Buffer): number {
+  const name = crc32(dataKey(row.lineage, row.chunk, row.generation))
+  return crc32(payload, crc32(value.subarray(0, 8), name))
 }
 
 /** Whether `a` outdates `b` for a reader that may see both: the newer generation, then the higher sequence. */

@@ -131,6 +131,18 @@ export class SegmentFiles {
     if (segment.holders === 0 && segment.removed) this.#closeHandle(segment)
   }
 
+  /** Makes durable what was written to a segment by whoever wrote it. */
+  async sync(id: number): Promise<void> {
+    const segment = this.#segments.get(id)
+    if (segment === undefined) return
+    const handle = await this.#files.open(segment.path, 'read')
+    try {
+      await new Promise<void>((resolve, reject) => handle.sync((error) => (error === null ? resolve() : reject(error))))
+    } finally {
+      await handle.close()
+    }
+  }
+
   /** Cuts off what recovery found to be no part of the log. */
   async truncate(id: number, bytes: number): Promise<void> {
     const segment = this.#segments.get(id)

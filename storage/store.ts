@@ -211,6 +211,7 @@ export class Store implements StoreContract {
       // Rows of the new generation may reach LevelDB before the snapshot is in the log.
       this.#catalogue.apply([{ kind: 'lineage', id: lineage.id, value: { ...record, generation: lineage.generation } }])
       const createdAt = this.#now()
+      let named = false
       try {
         await this.#core.writeBack.settle(lineage, generation)
         const [id] = this.#ids(1)
@@ -224,18 +225,18 @@ export class Store implements StoreContract {
           disk: disk.id,
           diskName: this.#catalogue.disks.get(disk.id)?.name ?? diskName,
         }
-        await this.#commit([
+        const head = { ...this.#lineageRecord(lineage.id), generation: lineage.generation }
+        this.#apply([
           { kind: 'snapshot', id, value: snapshot },
-          {
-            kind: 'lineage',
-            id: lineage.id,
-            value: { ...this.#lineageRecord(lineage.id), generation: lineage.generation },
-          },
+          { kind: 'lineage', id: lineage.id, value: head },
         ])
+        named = true
+        await this.#core.log.synced()
         this.#counters.snapshotsCreated++
         return this.#snapshotInfo(snapshot)
       } catch (error) {
-        lineage.frozen = lineage.frozen.filter((frozen) => frozen !== generation)
+        // Once it has its name it exists, and keeps what it holds, though nobody can say yet whether it is durable.
+        if (!named) lineage.frozen = lineage.frozen.filter((frozen) => frozen !== generation)
         throw error
       } finally {
         const left = (this.#pending.get(lineage.id) ?? 1) - 1
@@ -344,6 +345,8 @@ export class Store implements StoreContract {
     const linked = (options.linked ?? false) && parent.depth < DEPTH_MAX
     return this.#reserving(`disk ${name}`, async () => {
       if (!linked) await this.#checkSpace(snapshot)
+      // It may have been deleted meanwhile.
+      if (this.#snapshot(from).id !== snapshot.id) throw this.#snapshotNotFound(from)
       const [lineage, id] = this.#ids(2)
       const record: LineageRecord = {
         ...newLineage({ id: lineage, chunkBytes: parent.chunkBytes }),
@@ -516,7 +519,7 @@ export class Store implements StoreContract {
     if (!changes.some(({ kind }) => kind === 'setting'))
       changes.push({ kind: 'setting', id: 0, value: this.#catalogue.settings })
     this.#catalogue.apply(changes)
-    appendMeta(log, ++this.#core.sequence, { changes })
+    appendMeta(log, () => ++this.#core.sequence, { changes })
     for (const change of changes) {
       if (change.kind === 'lineage' && change.value !== null && !this.#parts.lineages.has(change.id))
         this.#parts.connect(change.value)
@@ -563,12 +566,16 @@ export class Store implements StoreContract {
 
   #snapshot(name: SnapshotName): SnapshotRecord {
     const snapshot = this.#catalogue.snapshotNamed(name.disk, name.snapshot)
-    if (snapshot !== undefined) return snapshot
+    if (snapshot === undefined) throw this.#snapshotNotFound(name)
+    return snapshot
+  }
+
+  #snapshotNotFound(name: SnapshotName): StoreError {
     const where = `there is no snapshot ${name.disk}@${name.snapshot}`
     if (this.#catalogue.diskNamed(name.disk) === undefined && !this.#hasSnapshotsOf(name.disk)) {
-      throw new StoreError('SNAPSHOT_NOT_FOUND', `${where}, and no disk ${name.disk}: see 'thaw snapshot list'`)
+      return new StoreError('SNAPSHOT_NOT_FOUND', `${where}, and no disk ${name.disk}: see 'thaw snapshot list'`)
     }
-    throw new StoreError('SNAPSHOT_NOT_FOUND', `${where}: see 'thaw snapshot list ${name.disk}'`)
+    return new StoreError('SNAPSHOT_NOT_FOUND', `${where}: see 'thaw snapshot list ${name.disk}'`)
   }
 
   #hasSnapshotsOf(disk: string): boolean {
@@ -712,6 +719,9 @@ export class Store implements StoreContract {
           this.#parts.onEvent({ type: 'hydration-state', disk: disk()?.name ?? '', state, reason })
       },
       finish: async () => {
+        // Who looks for rows of this lineage in LevelDB only must find the copies there once he cannot look in the origin.
+        await this.#core.index.drain()
+        if (lineage.dead) return
         await this.#commit([
           { kind: 'lineage', id: record.id, value: { ...this.#lineageRecord(record.id), origin: null } },
         ])
@@ -788,8 +798,11 @@ export class Store implements StoreContract {
   }
 
   async #reclaimAll(): Promise<void> {
-    for (const { id } of [...this.#catalogue.reclaims.values()]) {
+    for (;;) {
+      const [reclaim] = this.#catalogue.reclaims.values()
+      if (reclaim === undefined) break
       if (this.#closing !== undefined) return
+      const { id } = reclaim
       const living = () => [
         ...(this.#parts.lineages.get(id)?.frozen ?? []),
         ...(this.#catalogue.diskOf(id) === undefined ? [] : [GENERATION_MAX]),
@@ -798,7 +811,8 @@ export class Store implements StoreContract {
       await this.#core.index.drain()
       if (this.#catalogue.lineages.has(id)) await removeUnread(this.#core, id, living)
       else await removeLineage(this.#core, id)
-      await this.#commit([{ kind: 'reclaim', id, value: null }])
+      // Another deletion may have asked for the same lineage while it was being gone through.
+      if (this.#catalogue.reclaims.get(id) === reclaim) await this.#commit([{ kind: 'reclaim', id, value: null }])
     }
     await this.#collect()
   }

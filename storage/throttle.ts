@@ -9,13 +9,20 @@ import type { Clock, Timer } from './environment.ts'
 /** What was not taken can be made up for, but only so much: no burst after a pause. */
 const CREDIT_MILLIS = 100
 
+interface Taker {
+  readonly bytes: number
+  readonly gaveUp: () => boolean
+  readonly served: () => void
+}
+
 export class Throttle {
   readonly #clock: Clock
   #rate: number | null
   /** When the bytes taken so far are paid for. */
   #paidUntil: number
-  #waiting: { timer: Timer; wake: () => void } | undefined
-  #queue: Promise<void> = Promise.resolve()
+  #takers: Taker[] = []
+  /** For the first of the takers. */
+  #timer: Timer | undefined
 
   /** `rate` in bytes a second; null is unlimited. */
   constructor(clock: Clock, rate: number | null) {
@@ -38,35 +45,46 @@ export class Throttle {
     this.wake()
   }
 
-  /** Resolves when `bytes` may be copied; takers are served in their order. */
-  take(bytes: number): Promise<void> {
-    if (this.#rate === null && this.#waiting === undefined) return Promise.resolve()
-    this.#queue = this.#queue.then(() => this.#takeNow(bytes))
-    return this.#queue
+  /** Resolves when `bytes` may be copied, or once `gaveUp` is true when asked at a `wake`; takers are served in their order. */
+  take(bytes: number, gaveUp: () => boolean): Promise<void> {
+    if (this.#rate === null && this.#takers.length === 0) return Promise.resolve()
+    return new Promise((served) => {
+      this.#takers.push({ bytes, gaveUp, served })
+      if (this.#timer === undefined) this.#serve()
+    })
   }
 
-  /** Lets whoever waits look again: the rate changed, or they are to stop. */
+  /** The rate changed, or some takers may have given up. */
   wake(): void {
-    const waiting = this.#waiting
-    this.#waiting = undefined
-    waiting?.timer.cancel()
-    waiting?.wake()
+    this.#timer?.cancel()
+    this.#timer = undefined
+    const staying: Taker[] = []
+    for (const taker of this.#takers) {
+      if (taker.gaveUp()) taker.served()
+      else staying.push(taker)
+    }
+    this.#takers = staying
+    this.#serve()
   }
 
-  async #takeNow(bytes: number): Promise<void> {
+  #serve(): void {
     for (;;) {
-      const rate = this.#rate
-      if (rate === null) return
-      const now = this.#clock.monotonicMillis()
-      this.#paidUntil = Math.max(this.#paidUntil, now - CREDIT_MILLIS)
-      if (this.#paidUntil <= now) {
-        this.#paidUntil += (bytes * 1000) / rate
-        return
+      const first = this.#takers[0]
+      if (first === undefined) return
+      if (this.#rate !== null) {
+        const now = this.#clock.monotonicMillis()
+        this.#paidUntil = Math.max(this.#paidUntil, now - CREDIT_MILLIS)
+        if (this.#paidUntil > now) {
+          this.#timer = this.#clock.after(this.#paidUntil - now, () => {
+            this.#timer = undefined
+            this.#serve()
+          })
+          return
+        }
+        this.#paidUntil += (first.bytes * 1000) / this.#rate
       }
-      const millis = this.#paidUntil - now
-      await new Promise<void>((resolve) => {
-        this.#waiting = { timer: this.#clock.after(millis, () => this.wake()), wake: resolve }
-      })
+      this.#takers.shift()
+      first.served()
     }
   }
 }

@@ -17,7 +17,7 @@ import { countSectors, eachRun, type Entry, SECTORS, WHOLE } from './entry.ts'
 import { StoreError } from './errors.ts'
 import { holeRow } from './chunk-index.ts'
 import type { Lineage } from './lineage.ts'
-import { type Position, segmentOf } from './position.ts'
+import { offsetOf, type Position, segmentOf } from './position.ts'
 import { Codec, RecordType } from './record.ts'
 import { RowKind } from './row.ts'
 import { KIB } from './units.ts'
@@ -76,6 +76,7 @@ export class WriteBack {
   /** Folding goes on until the low water mark. */
   #draining = false
   #waitingForRoom = false
+  #waking = false
   #pumping = false
   #tick = 0
   #ticking = false
@@ -170,9 +171,10 @@ export class WriteBack {
     if (lineage.unlogged.size === 0) return log.sync(done)
     const entries = [...lineage.unlogged]
     let next = 0
-    let folding = 0
-    const finished = () => {
-      if (next === entries.length && folding === 0) log.sync(done)
+    /** Folds under way, and this loop itself: who ends last goes on, once. */
+    let left = 1
+    const ended = () => {
+      if (--left === 0) log.sync(done)
     }
     const step = () => {
       while (next < entries.length) {
@@ -182,40 +184,38 @@ export class WriteBack {
         const entry = entries[next++] as Entry
         if (!this.#worthCompressing(entry)) this.logEntry(entry)
         else {
-          folding++
+          left++
           this.#fold(entry, (error) => {
-            folding--
             // It could not be folded; its bytes are still to be logged.
             if (error !== null) this.logEntry(entry)
-            finished()
+            ended()
           })
         }
       }
-      finished()
+      ended()
     }
     step()
   }
 
-  /** Everything of generations up to `generation` is whole in the log when this resolves. Rejects when a base cannot be read. */
+  /**
+   * What was written before this call to generations up to `generation` is whole in the log when this resolves. Rejects
+   * when a base cannot be read, or the log takes nothing.
+   */
   async settle(lineage: Lineage, generation: number): Promise<void> {
-    for (;;) {
-      const entries = [...lineage.unlogged, ...lineage.patched].filter(
-        (entry) => !entry.promote && entry.generation <= generation,
-      )
-      if (entries.length === 0) return
-      for (let first = 0; first < entries.length; first += FOLDS_MAX) {
-        await this.#room()
-        await Promise.all(
-          entries.slice(first, first + FOLDS_MAX).map(
-            (entry) =>
-              new Promise<void>((resolve, reject) => {
-                if (entry.unfolded === 0) resolve()
-                else this.#fold(entry, (error) => (error === null ? resolve() : reject(error)))
-              }),
-          ),
-        )
-      }
+    const entries = [...lineage.unlogged, ...lineage.patched].filter(
+      (entry) => !entry.promote && entry.generation <= generation,
+    )
+    for (let first = 0; first < entries.length; first += FOLDS_MAX) {
+      await this.#room()
+      await Promise.all(entries.slice(first, first + FOLDS_MAX).map((entry) => this.#settled(entry)))
     }
+  }
+
+  #settled(entry: Entry): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (entry.unfolded === 0) resolve()
+      else this.#fold(entry, (error) => (error === null ? resolve() : reject(error)))
+    })
   }
 
   /** The oldest patch that a replay needs; infinity when there is none. */
@@ -292,12 +292,23 @@ export class WriteBack {
     lineage.dirtyBytes -= entry.buffer.length
     this.#dirtyBytes -= entry.buffer.length
     if (lineage.dirtyBytes === 0) this.#dirty.delete(lineage)
-    if (this.#blocked.size > 0) this.#wake()
+    if (this.#blocked.size > 0) this.#wakeSoon()
+  }
+
+  /** Not in this step: it may be the middle of another write, or of a discard. */
+  #wakeSoon(): void {
+    if (this.#waking) return
+    this.#waking = true
+    queueMicrotask(() => {
+      this.#waking = false
+      this.#wake()
+    })
   }
 
   #wake(): void {
     for (const lineage of this.#blocked) {
-      while (lineage.waiting.length > 0 && !this.isFull(lineage)) (lineage.waiting.shift() as () => void)()
+      while (lineage.waiting.length > 0 && (!this.isFull(lineage) || this.refusal(lineage) !== undefined))
+        (lineage.waiting.shift() as () => void)()
       if (lineage.waiting.length === 0) this.#blocked.delete(lineage)
     }
   }
@@ -509,7 +520,7 @@ export class WriteBack {
         kind: RowKind.CHUNK,
         codec,
         segment: segmentOf(position),
-        offset: position % 2 ** 32,
+        offset: offsetOf(position),
         payloadBytes: payload.length,
         inline: payload.length <= this.#options.inlineBytesMax ? Buffer.from(payload) : undefined,
         dataRow: false,
@@ -543,7 +554,7 @@ export class WriteBack {
       },
       nothing,
     )
-    this.#core.index.set(lineage, holeRow(lineage.id, entry.chunk, generation, sequence), position)
+    this.#core.index.set(lineage, holeRow(lineage.id, entry.chunk, generation, sequence, position), position)
     entry.unlogged = 0
     entry.unfolded = 0
     this.#becameClean(entry)

@@ -47,7 +47,7 @@ class Bench {
 
   /** A record of 64 bytes is appended, and its row set. */
   set(index: ChunkIndex, chunk: number, sequence: number): void {
-    index.set(this.lineage, holeRow(1, chunk, 1, sequence), this.log.stagedPosition)
+    index.set(this.lineage, holeRow(1, chunk, 1, sequence, this.log.stagedPosition), this.log.stagedPosition)
     this.log.stagedPosition += 64
   }
 
