@@ -98,15 +98,16 @@ export class ChunkLoader {
     entry.loading = undefined
   }
 
-  /** What a read fetched through the origin is kept, unless the log cannot follow: a read does not wait for writes. */
+  /** What a read fetched through the origin is kept, unless there is no space for it. */
   #isWorthKeeping(entry: Entry): boolean {
     const { lineage } = entry.view
     return (
       lineage.hydration !== null &&
+      lineage.hydration.state !== 'paused: no space' &&
+      this.#core.log.noSpace === undefined &&
       !entry.detached &&
       entry.view === lineage.head &&
-      entry.unfolded === 0 &&
-      !this.#core.writeBack.isFull(lineage)
+      entry.unfolded === 0
     )
   }
 }

@@ -40,8 +40,10 @@ export abstract class ViewDevice implements Device {
     }
     const loading = entry ?? this.core.cache.add(this.view, chunk)
     this.core.loader.fill(loading, (error) => {
-      if (error === null) loading.buffer.copy(into, 0, first, final)
-      completion.complete(error)
+      if (error !== null) return completion.complete(error)
+      loading.buffer.copy(into, 0, first, final)
+      if (loading.promote) this.core.writeBack.afterRoom(this.view.lineage, () => completion.complete(null))
+      else completion.complete(null)
     })
   }
 
@@ -58,6 +60,7 @@ class Reading {
   readonly #into: Buffer
   readonly #completion: Completion
   #left = 1
+  #promotes = false
   #error: Error | null = null
 
   constructor(core: Core, view: View, into: Buffer, completion: Completion) {
@@ -90,13 +93,17 @@ class Reading {
     this.#left++
     this.#core.loader.fill(entry, (error) => {
       if (error === null) entry.buffer.copy(this.#into, target, first, final)
+      this.#promotes ||= entry.promote
       this.#done(error)
     })
   }
 
   #done(error: Error | null): void {
     this.#error ??= error
-    if (--this.#left === 0) this.#completion.complete(this.#error)
+    if (--this.#left > 0) return
+    if (this.#promotes) {
+      this.#core.writeBack.afterRoom(this.#view.lineage, () => this.#completion.complete(this.#error))
+    } else this.#completion.complete(this.#error)
   }
 }
 

@@ -109,6 +109,17 @@ export class WriteBack {
     this.#pump()
   }
 
+  /**
+   * The answer of a read whose chunks are to be kept: at once, or when the log
+   * has caught up. That is a wait for memory, never for a throttle, and none
+   * when the log takes nothing for now.
+   */
+  afterRoom(lineage: Lineage, answer: () => void): void {
+    const { log } = this.#core
+    if (log.failure !== undefined || log.noSpace !== undefined || !this.isFull(lineage)) answer()
+    else this.wait(lineage, answer)
+  }
+
   /** Why a write cannot be taken: the log has failed, its file system is full, or too many bases cannot be read. */
   refusal(lineage: Lineage): StoreError | undefined {
     const { log } = this.#core

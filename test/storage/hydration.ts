@@ -5,7 +5,7 @@ import type { Environment } from '../../storage/environment.ts'
 import { nodeEnvironment } from '../../storage/node-environment.ts'
 import { openStore } from '../../storage/open.ts'
 import type { Store } from '../../storage/store.ts'
-import { write } from '../fixtures/device-calls.ts'
+import { flush, read, write } from '../fixtures/device-calls.ts'
 
 const CHUNK = 16 * 1024
 const from = { disk: 'd', snapshot: 's' }
@@ -89,5 +89,24 @@ t.test('a snapshot deleted while a restore of it asks for space is not found', a
     store.disks().map(({ name }) => name),
     ['d'],
   )
+  await store.close()
+})
+
+t.test('a read keeps what it fetched, also when the log has to catch up', async (t) => {
+  const chunks = 256
+  const directory = join(t.testdir(), 'store')
+  // Dirty bytes: a quarter of the cache, 16 chunks.
+  const store = await openStore({ directory, init: true, reserveBytes: 0, cacheBytes: 64 * CHUNK, compression: 'none' })
+  await store.createDisk({ name: 'd', sizeBytes: chunks * CHUNK, chunkBytes: CHUNK })
+  for (let chunk = 0; chunk < chunks; chunk++)
+    await write(store.diskDevice('d'), chunk * CHUNK, Buffer.alloc(CHUNK, `chunk ${chunk} `))
+  await store.createSnapshot('d', 's')
+  await store.restore(from, { name: 'r', paused: true })
+  const device = store.diskDevice('r')
+  const reads = Array.from({ length: chunks / 8 }, (_, i) => read(device, i * 8 * CHUNK, 8 * CHUNK))
+  for (const [i, bytes] of (await Promise.all(reads)).entries())
+    t.ok(bytes.subarray(0, CHUNK).equals(Buffer.alloc(CHUNK, `chunk ${i * 8} `)))
+  await flush(device)
+  t.ok(await hydrated(store, 'r'), 'nothing is left for the paused worker')
   await store.close()
 })
