@@ -560,8 +560,9 @@ export class Store implements StoreContract {
 
   #disk(name: string): DiskRecord {
     const disk = this.#catalogue.diskNamed(name)
-    if (disk === undefined) throw new StoreError('DISK_NOT_FOUND', `there is no disk ${name}: see 'thaw disk list'`)
-    return disk
+    if (disk !== undefined) return disk
+    const details = { disk: name }
+    throw new StoreError('DISK_NOT_FOUND', `there is no disk ${name}: see 'thaw disk list'`, { details })
   }
 
   #snapshot(name: SnapshotName): SnapshotRecord {
@@ -573,9 +574,13 @@ export class Store implements StoreContract {
   #snapshotNotFound(name: SnapshotName): StoreError {
     const where = `there is no snapshot ${name.disk}@${name.snapshot}`
     if (this.#catalogue.diskNamed(name.disk) === undefined && !this.#hasSnapshotsOf(name.disk)) {
-      return new StoreError('SNAPSHOT_NOT_FOUND', `${where}, and no disk ${name.disk}: see 'thaw snapshot list'`)
+      return new StoreError('SNAPSHOT_NOT_FOUND', `${where}, and no disk ${name.disk}: see 'thaw snapshot list'`, {
+        details: { ...name },
+      })
     }
-    return new StoreError('SNAPSHOT_NOT_FOUND', `${where}: see 'thaw snapshot list ${name.disk}'`)
+    return new StoreError('SNAPSHOT_NOT_FOUND', `${where}: see 'thaw snapshot list ${name.disk}'`, {
+      details: { ...name },
+    })
   }
 
   #hasSnapshotsOf(disk: string): boolean {

@@ -54,6 +54,9 @@ t.test('a disk, its snapshot, and what is made of it', async (t) => {
   t.match((await run('disk delete web0 --snapshots --yes --json')).json, { deleted: ['web0', 'web0@mon'] })
 
   t.match(await run('restore web0@mon x'), { exit: 1, stderr: /\[SNAPSHOT_NOT_FOUND\]/ })
+  const missing = { code: 'SNAPSHOT_NOT_FOUND', details: { disk: 'copy0', snapshot: 'mon' } }
+  t.match((await run('snapshot show copy0@mon --json')).json, { error: missing })
+  t.match((await run('disk show web0 --json')).json, { error: { code: 'DISK_NOT_FOUND', details: { disk: 'web0' } } })
   t.equal(await daemon.stop(), 0)
   t.match(await run('status'), { exit: 3, stderr: /\[DAEMON_NOT_REACHABLE\]/ })
   await daemon.start()
