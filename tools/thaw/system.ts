@@ -16,7 +16,9 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { createServer } from 'node:net'
+import type { Server } from 'node:net'
 import { join } from 'node:path'
+import { refused } from './failure.ts'
 
 export interface Finished {
   /** Null when it was ended by a signal. */
@@ -58,7 +60,7 @@ export interface System {
   /** Sends SIGTERM; a process that is gone already is as good. */
   terminate(pid: number): void
   sleep(millis: number): Promise<void>
-  /** Runs `work` while no other process on this machine runs work under that name. */
+  /** Runs `work` while no other process on this machine runs work under that name. Throws Failure ATTACH_BUSY when there is one for too long. */
   exclusively<T>(name: string, work: () => Promise<T>): Promise<T>
 }
 
@@ -127,6 +129,9 @@ function ignoreErrors(work: () => void): void {
 /** nbd-client goes into the background once it is connected; one that has not by then hangs. */
 const runMillisMax = 60_000
 
+/** Longer than one attach can take. */
+const exclusiveWaitMillisMax = 2 * runMillisMax
+
 /** The files of a machine whose root directory is `root`. */
 export function filesUnder(root: string): Pick<System, 'read' | 'list' | 'isExecutable'> {
   return {
@@ -155,22 +160,38 @@ export function filesUnder(root: string): Pick<System, 'read' | 'list' | 'isExec
   }
 }
 
-/** A name in the abstract namespace of unix sockets: only one process can have it, and it is free again when that one ends, however it ends. */
-async function exclusively<T>(name: string, work: () => Promise<T>): Promise<T> {
-  const server = createServer()
-  for (;;) {
-    const taken = await new Promise<boolean>((resolve, reject) => {
-      server.once('error', (error: NodeJS.ErrnoException) =>
-        error.code === 'EADDRINUSE' ? resolve(true) : reject(error),
-      )
-      server.listen(`\0${name}`, () => resolve(false))
-    })
-    if (!taken) break
+/**
+ * A name in the abstract namespace of unix sockets: only one process can have it, and it is free again when that one
+ * ends, however it ends. Anybody may take such a name, hence the limit.
+ */
+export async function exclusively<T>(
+  name: string,
+  work: () => Promise<T>,
+  waitMillisMax = exclusiveWaitMillisMax,
+): Promise<T> {
+  const start = performance.now()
+  let server = await takeName(name)
+  while (server === null) {
+    if (performance.now() - start > waitMillisMax) {
+      throw refused('ATTACH_BUSY', `another process has held the lock @${name} for too long (ss -xlp shows which)`)
+    }
     await new Promise((resolve) => setTimeout(resolve, 100))
+    server = await takeName(name)
   }
   try {
     return await work()
   } finally {
     server.close()
   }
+}
+
+/** Takes the name; null when another process has it. */
+function takeName(name: string): Promise<Server | null> {
+  const server = createServer()
+  return new Promise((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) =>
+      error.code === 'EADDRINUSE' ? resolve(null) : reject(error),
+    )
+    server.listen(`\0${name}`, () => resolve(server))
+  })
 }

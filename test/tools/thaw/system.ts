@@ -1,7 +1,8 @@
 import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
 import { join } from 'node:path'
 import t from 'tap'
-import { realSystem } from '../../../tools/thaw/system.ts'
+import { exclusively, realSystem } from '../../../tools/thaw/system.ts'
 
 const system = realSystem()
 
@@ -89,4 +90,15 @@ t.test('exclusively: one after another', async (t) => {
     { message: 'no' },
   )
   t.equal(await system.exclusively(name, async () => 'free again'), 'free again')
+})
+
+t.test('exclusively: not for ever, since anybody may hold that name', async (t) => {
+  const name = `thaw-test-held-${process.pid}`
+  const other = createServer().listen(`\0${name}`)
+  await new Promise((resolve) => other.once('listening', resolve))
+  await t.rejects(
+    exclusively(name, async () => 'never', 250),
+    { code: 'ATTACH_BUSY' },
+  )
+  other.close()
 })
