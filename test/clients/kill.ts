@@ -92,15 +92,21 @@ for (const [place, kills] of [
       await written(100)
       // Of a disk, or of one that is itself hydrating.
       const source = random.pick(writing)
-      const snapshot = `at${round}`
+      const first = `at${round}`
       const may = source.disk.snapshotAsked()
-      await daemon.call('snapshot.create', { disk: source.name, snapshot })
+      await daemon.call('snapshot.create', { disk: source.name, snapshot: first })
       source.disk.snapshotMade(may)
-      const made = { name: `${source.name}@${snapshot}`, disk: may, since: round, hydratedBytes: 0 }
+      const made = { name: `${source.name}@${first}`, disk: may, since: round, hydratedBytes: 0 }
       t.equal(await checkExport(daemon, made.name, made.disk), null, `${made.name} holds what it may`)
       snapshots.push(made)
       const name = `copy${round}`
-      await daemon.call('restore', { disk: source.name, snapshot, name, rate: hydrationRate, paused: round % 4 === 0 })
+      await daemon.call('restore', {
+        disk: source.name,
+        snapshot: first,
+        name,
+        rate: hydrationRate,
+        paused: round % 4 === 0,
+      })
       restored.push({ name, disk: made.disk.restored(++seeds), since: round, hydratedBytes: 0 })
       await written(random.below(400))
 
@@ -108,10 +114,25 @@ for (const [place, kills] of [
         const at = restored.find((each) => each.name === disk)
         if (at !== undefined) at.hydratedBytes = hydratedBytes ?? at.hydratedBytes
       }
+      // Another one is being made, or is made and not answered, when the kill comes.
+      const unfinished = { source: random.pick(disks), snapshot: `unfinished${round}` }
+      const mayHold = unfinished.source.disk.snapshotAsked()
+      const asked = daemon.call('snapshot.create', { disk: unfinished.source.name, snapshot: unfinished.snapshot })
+      asked.catch(() => {})
+      await written(random.below(30))
       t.equal(await daemon.stop('SIGKILL'), 'SIGKILL')
       await gone
       for (const { disk } of [...disks, ...restored, ...snapshots]) disk.crashed()
       await daemon.start()
+
+      const { name: disk } = unfinished.source
+      const { snapshot } = unfinished
+      const isMade = (await daemon.call('snapshot.list', { disk })).snapshots.some(({ name }) => name === snapshot)
+      t.ok(isMade || !(await answered(asked)), 'a snapshot that was answered is there')
+      if (isMade) {
+        t.equal(await checkExport(daemon, `${disk}@${snapshot}`, mayHold), null, `${round}: the unfinished snapshot`)
+        await daemon.call('snapshot.delete', { snapshots: [{ disk, snapshot }] })
+      }
 
       for (const each of disks) t.equal(await checkExport(daemon, each.name, each.disk), null, `${round}: ${each.name}`)
       for (const each of snapshots)
@@ -153,4 +174,11 @@ for (const [place, kills] of [
       }
     }
   })
+}
+
+async function answered(asked: Promise<unknown>): Promise<boolean> {
+  return await asked.then(
+    () => true,
+    () => false,
+  )
 }
