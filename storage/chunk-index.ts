@@ -15,7 +15,7 @@
  */
 
 import type { Environment, LevelDatabase, LevelIterator, Timer } from './environment.ts'
-import { StoreError, systemCode } from './errors.ts'
+import { isNoSpace, StoreError, systemCode } from './errors.ts'
 import type { Lineage, OverlayRow, View } from './lineage.ts'
 import { Page, PAGE_CHUNKS } from './page.ts'
 import { offsetOf, type Position, positionOf, segmentOf } from './position.ts'
@@ -72,6 +72,8 @@ export interface ChunkIndexOptions {
   /** The stored bytes of a row. */
   readPayload(row: Row): Promise<Buffer>
   onCheckpoint(checkpoint: Checkpoint): void
+  /** Whether the file system has what opening LevelDB may take. */
+  hasRoomToOpen(): Promise<boolean>
   onError(error: Error): void
   onReopened(): void
   /** The index cannot be trusted any more: the process must end and recover. */
@@ -89,8 +91,10 @@ export class ChunkIndex {
   readonly #log: SegmentLog
   readonly #options: ChunkIndexOptions
   #database: LevelDatabase
-  /** Set while LevelDB is closed after an error. */
+  /** Set after an error of LevelDB until it is open again; meanwhile nothing is written to it. */
   #reopening: Promise<void> | undefined
+  /** Set while there is no handle at all. */
+  #absent: Promise<void> | undefined
   #queue: Queued[] = []
   #catalogueChanged = false
   #timer: Timer | undefined
@@ -192,13 +196,13 @@ export class ChunkIndex {
 
   /** The data row of a chunk. */
   async readDataRow(row: Row): Promise<Buffer | undefined> {
-    await this.#reopening
+    await this.#absent
     return this.#database.get(dataKey(row.lineage, row.chunk, row.generation))
   }
 
   /** Rows in LevelDB as they are now; rows in overlays are not among them. */
   async iterate(from: Buffer, to: Buffer): Promise<LevelIterator> {
-    await this.#reopening
+    await this.#absent
     return this.#database.iterate(from, to)
   }
 
@@ -363,18 +367,33 @@ export class ChunkIndex {
   #reopen(error: Error): void {
     if (this.#reopening !== undefined || this.#closed) return
     this.#options.onError(error)
-    this.#reopening = this.#reopenUntilItWorks().finally(() => {
+    this.#reopening = this.#reopenUntilItWorks(isNoSpace(error)).finally(() => {
       this.#reopening = undefined
     })
     // Whoever waits for it hears of it; it only rejects when the index is closed meanwhile.
     this.#reopening.catch(() => {})
   }
 
-  async #reopenUntilItWorks(): Promise<void> {
+  async #reopenUntilItWorks(full: boolean): Promise<void> {
+    // Opening takes space, because what LevelDB's log holds becomes a table. Until there is some, the old handle is
+    // good for reading: what it failed to write is in the queue, and reads must go on while the file system is full.
+    while (full && !this.#closed && !(await this.#options.hasRoomToOpen())) await this.#pause()
+    if (this.#closed) throw new Error('the index was closed')
+    this.#absent = this.#openUntilItWorks().finally(() => {
+      this.#absent = undefined
+    })
+    await this.#absent
+  }
+
+  #pause(): Promise<void> {
+    return new Promise((resolve) => this.#environment.clock.after(REOPEN_MILLIS, resolve))
+  }
+
+  async #openUntilItWorks(): Promise<void> {
     // The handle is useless whether or not it closes cleanly.
     await this.#database.close().catch(() => {})
     for (;;) {
-      await new Promise<void>((resolve) => this.#environment.clock.after(REOPEN_MILLIS, resolve))
+      await this.#pause()
       let database: LevelDatabase | undefined
       try {
         database = await this.#environment.level.open(this.#directory)
@@ -400,7 +419,7 @@ export class ChunkIndex {
   }
 
   async #loadPage(view: View, number: number, page: Page): Promise<void> {
-    await this.#reopening
+    await this.#absent
     const first = number * PAGE_CHUNKS
     const end = first + PAGE_CHUNKS
     const { lineage, generation } = view

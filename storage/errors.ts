@@ -57,3 +57,13 @@ export function systemCode(error: unknown): string | undefined {
   }
   return undefined
 }
+
+/** Whether an error, or one of its causes, is a full file system (or quota). LevelDB says it in words only. */
+export function isNoSpace(error: unknown): boolean {
+  const code = systemCode(error)
+  if (code === 'ENOSPC' || code === 'EDQUOT') return true
+  for (let at = error; at instanceof Error; at = at.cause) {
+    if (/No space left on device|Disk quota exceeded/.test(at.message)) return true
+  }
+  return false
+}

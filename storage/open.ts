@@ -12,11 +12,11 @@ import type { Rate, StoreEvent } from './contract.ts'
 import type { Core } from './core.ts'
 import { Discards } from './discards.ts'
 import type { Environment, LevelDatabase } from './environment.ts'
-import { StoreError, systemCode } from './errors.ts'
+import { isNoSpace, StoreError, systemCode } from './errors.ts'
 import { Lineage } from './lineage.ts'
 import { forgetLineage } from './forget.ts'
 import { indexDirectory, type Marker, openMarker, segmentsDirectory } from './marker.ts'
-import { nodeEnvironment } from './node-environment.ts'
+import { levelOptions, nodeEnvironment } from './node-environment.ts'
 import { type Position, positionOf, segmentOf } from './position.ts'
 import { rebuildCatalogue, recover } from './recovery.ts'
 import { catalogueKeyRange, checkpointKey, parseCatalogueKey } from './row.ts'
@@ -25,6 +25,9 @@ import { SegmentLog } from './segment-log.ts'
 import { Store } from './store.ts'
 import { MIB } from './units.ts'
 import { WriteBack } from './write-back.ts'
+
+/** What opening the index may take: the table that LevelDB makes of its log, and a bit. */
+const INDEX_OPEN_BYTES = levelOptions.writeBufferSize + 4 * MIB
 
 export interface StoreOptions {
   readonly directory: string
@@ -148,6 +151,13 @@ async function openIndex(environment: Environment, marker: Marker, directory: st
     if (/Read-only file system|Permission denied/.test(message)) {
       throw new StoreError('STORE_READ_ONLY', `${directory} cannot be written: ${message}`, { cause: error })
     }
+    if (isNoSpace(error)) {
+      throw new StoreError(
+        'NO_SPACE',
+        `the file system of ${directory} is full, and a store cannot be opened without some MiB: make room, then start again`,
+        { cause: error },
+      )
+    }
     const cure =
       marker.chunkBytes === 'segments' ? '. Move that directory away and start again: it is rebuilt from the log' : ''
     throw new StoreError(
@@ -243,6 +253,7 @@ function assemble(environment: Environment, options: StoreOptions, with_: Ingred
       onCheckpoint: ({ segment, offset }) => {
         checkpoint = positionOf(segment, offset)
       },
+      hasRoomToOpen: async () => (await environment.files.space(options.directory)).freeBytes >= INDEX_OPEN_BYTES,
       onError: (error) => onEvent({ type: 'index-failed', error: error.message }),
       onReopened: () => onEvent({ type: 'index-reopened', error: '' }),
       onFailed: failed,

@@ -20,12 +20,14 @@ class Bench {
       if (this.full) throw new StoreError('NO_SPACE', 'full')
     },
   }
+  room = true
   needed: Position = Number.POSITIVE_INFINITY
   catalogue = new Map<string, [Buffer, Buffer | undefined]>()
   checkpoint: Checkpoint | undefined
 
   async open(): Promise<ChunkIndex> {
-    return new ChunkIndex(nodeEnvironment, '', await this.level.open(), this.log as unknown as SegmentLog, undefined, {
+    const environment = { ...nodeEnvironment, level: { open: () => this.level.open() } }
+    return new ChunkIndex(environment, '', await this.level.open(), this.log as unknown as SegmentLog, undefined, {
       dataRows: false,
       pageBytesMax: 1024 * 1024,
       oldestNeeded: () => this.needed,
@@ -39,6 +41,7 @@ class Bench {
       onCheckpoint: (checkpoint) => {
         this.checkpoint = checkpoint
       },
+      hasRoomToOpen: async () => this.room,
       onError: () => {},
       onReopened: () => {},
       onFailed: (error) => t.fail(error.message),
@@ -114,5 +117,30 @@ t.test('a full file system does not stop the event loop', async (t) => {
   bench.set(index, 1, 1)
   await new Promise((resolve) => setTimeout(resolve, 10))
   t.equal(index.waitingRows, 1)
+  await index.close()
+})
+
+t.test('while there is no room for LevelDB it is read and not written', async (t) => {
+  const bench = new Bench()
+  const index = await bench.open()
+  bench.set(index, 1, 1)
+  await index.drain()
+  bench.room = false
+  bench.level.beforeWrite = async () => {
+    throw new Error('IO error: 000005.ldb: No space left on device')
+  }
+  bench.set(index, 1, 2)
+  await t.rejects(index.drain())
+  await index.loaded(bench.lineage.head, 1)
+  t.match(index.find(bench.lineage.head, 1), { sequence: 2 }, 'what it could not write is in memory')
+  const rows = await index.iterate(chunkKey(1, 0, 1), chunkKey(1, 9, 1))
+  t.equal((await rows.next(9)).length, 1, 'what it has is read')
+  await rows.close()
+
+  const drained = index.drain()
+  bench.level.beforeWrite = async () => {}
+  bench.room = true
+  await drained
+  t.equal(bench.sequenceInLevel(1), 2)
   await index.close()
 })
