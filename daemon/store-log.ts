@@ -18,9 +18,12 @@ export function logStoreEvent(log: Log, event: StoreEvent): void {
       return log[worth](`hydration ${state}`, { disk, reason: reason ?? undefined })
     }
     case 'no-space':
-      return log.error('the file system is full: new writes get ENOSPC; reads, discards and deleting go on', {
-        code: 'NO_SPACE',
-      })
+      return log.error(
+        'the file system is full: writes, discards and deleting are refused until somebody makes room; reads go on',
+        {
+          code: 'NO_SPACE',
+        },
+      )
     case 'space-back':
       return log.notice('there is room again: writes go on')
     case 'chunk-damaged': {
