@@ -56,10 +56,19 @@ export async function socketState(path: string): Promise<SocketState> {
  * at once on one store only one comes here.
  */
 export async function clearSocketPath(path: string): Promise<void> {
-  mkdirSync(dirname(path), { recursive: true, mode: 0o755 })
+  makeDirectoryOf(path)
   const state = await socketState(path)
   if (state === 'live') throw socketInUse(path)
   if (state === 'dead') unlinkSync(path)
+}
+
+/** One level, as in `$XDG_RUNTIME_DIR/thaw`. Not `recursive`: where nothing can be made (/proc) Node then tries for ever. */
+function makeDirectoryOf(path: string): void {
+  try {
+    mkdirSync(dirname(path), { mode: 0o755 })
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+  }
 }
 
 function unreachable(path: string, error: NodeJS.ErrnoException): Error {

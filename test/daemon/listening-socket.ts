@@ -89,6 +89,12 @@ t.test('what cannot be listened at is said in one line', async (t) => {
   })
 })
 
+t.test('one missing directory is made, two are a mistake', async (t) => {
+  const path = join(temporaryDirectory(t), 'a', 'b', 's')
+  await t.rejects(ListeningSocket.unix(path), { message: /cannot be made \(ENOENT\): the directory is not there/ })
+  await t.rejects(ListeningSocket.unix('/proc/nowhere/s'), { message: /cannot be made \(ENOENT\)/ })
+})
+
 t.test(
   'a directory that may not be written is said in one line',
   { skip: process.geteuid?.() === 0 && 'root may' },
