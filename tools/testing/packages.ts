@@ -27,6 +27,7 @@ export const testPackages: readonly TestPackage[] = [
   { name: 'qemu-system-x86', commands: ['qemu-system-x86_64'], reason: 'the virtual machine' },
   { name: 'busybox-static', commands: ['busybox'], reason: 'the shell of the virtual machine' },
   { name: 'cpio', commands: ['cpio'], reason: 'packs the file system of the virtual machine' },
+  { name: 'debootstrap', commands: ['debootstrap'], reason: 'a system with systemd for the virtual machine' },
   { name: 'e2fsprogs', commands: ['mkfs.ext4', 'fsck.ext4'], reason: 'a file system to put on a disk' },
 ]
 
