@@ -3,7 +3,7 @@
  * block sizes, several jobs with a connection each, on a disk, on one that is
  * hydrating, and again after kill -9.
  *
- *     THAW_TEST_FIO_MIB=1024   the size of each job's part (default: 32)
+ *     THAW_TEST_FIO_MIB=1024   the size of each job's part (default: 16)
  */
 
 import t from 'tap'
@@ -11,10 +11,10 @@ import { succeed } from '../fixtures/client-program.ts'
 import { DaemonProcess } from '../fixtures/daemon-process.ts'
 import { needs } from '../fixtures/tools.ts'
 
-const partMiB = Number(process.env['THAW_TEST_FIO_MIB'] ?? 32)
+const partMiB = Number(process.env['THAW_TEST_FIO_MIB'] ?? 16)
 const jobs = 3
 
-t.setTimeout(300_000)
+t.setTimeout(Math.max(240_000, partMiB * 4000))
 
 interface FioReport {
   readonly jobs: readonly {
@@ -41,7 +41,7 @@ async function fio({ uri, words, jobs = 1, cwd }: Load): Promise<FioReport> {
       ...[`--size=${partMiB}M`, `--offset_increment=${partMiB}M`, '--iodepth=16', '--randrepeat=0'],
       ...['--verify=crc32c', '--verify_fatal=1', '--verify_state_save=0', '--group_reporting', ...words],
     ],
-    { cwd, seconds: 250 },
+    { cwd, seconds: Math.max(120, partMiB * 2) },
   )
   const report = JSON.parse(stdout.slice(stdout.indexOf('{'))) as FioReport
   const failed = report.jobs.find(({ error }) => error !== 0)

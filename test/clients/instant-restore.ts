@@ -4,7 +4,7 @@
  * before anything was copied; what is read is kept; what nobody reads is copied;
  * and in the end it needs neither the snapshot nor the disk it came from.
  *
- *     THAW_TEST_IMAGE_MIB=1024   the size of the image (default: 256)
+ *     THAW_TEST_IMAGE_MIB=1024   the size of the image (default: 192)
  */
 
 import t from 'tap'
@@ -17,12 +17,12 @@ import { needs } from '../fixtures/tools.ts'
 import { until } from '../fixtures/until.ts'
 
 const MiB = 2 ** 20
-const imageMiB = Number(process.env['THAW_TEST_IMAGE_MIB'] ?? 256)
+const imageMiB = Number(process.env['THAW_TEST_IMAGE_MIB'] ?? 192)
 const size = imageMiB * MiB
 const original = 1
 const later = 2
 
-t.setTimeout(600_000)
+t.setTimeout(Math.max(240_000, imageMiB * 1000))
 
 t.test('restored at 0 %, hydrated by a reader and by nobody', needs('nbdcopy'), async (t) => {
   await using daemon = await DaemonProcess.start('--reserve-bytes', '0')

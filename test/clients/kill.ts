@@ -24,7 +24,7 @@ const rounds = Number(process.env['THAW_TEST_KILLS'] ?? 10)
 const lifeRounds = 3
 /** Slow enough that none of them is complete by then. */
 const hydrationRate = MiB / 4
-const sizeBytes = 8 * MiB
+const sizeBytes = 6 * MiB
 
 interface Exported {
   readonly name: string
@@ -34,7 +34,7 @@ interface Exported {
   hydratedBytes: number
 }
 
-t.setTimeout(Math.max(120_000, rounds * 15_000))
+t.setTimeout(Math.max(240_000, rounds * 20_000))
 
 t.test('a small write and a discard are not behind the checkpoint before their chunks are whole', async (t) => {
   await using daemon = await DaemonProcess.start()
@@ -89,7 +89,7 @@ for (const [place, kills] of [
         }
       }
 
-      await written(100)
+      await written(60)
       // Of a disk, or of one that is itself hydrating.
       const source = random.pick(writing)
       const first = `at${round}`
@@ -108,7 +108,7 @@ for (const [place, kills] of [
         paused: round % 4 === 0,
       })
       restored.push({ name, disk: made.disk.restored(++seeds), since: round, hydratedBytes: 0 })
-      await written(random.below(400))
+      await written(random.below(200))
 
       for (const { hydratedBytes, disk } of (await daemon.call('hydration.list', {})).hydrations) {
         const at = restored.find((each) => each.name === disk)
