@@ -47,8 +47,6 @@ const DRAIN_MILLIS = 2000
 /** Bulk writers stop while more rows than this wait. */
 const QUEUE_ROWS_MAX = 128 * 1024
 const REOPEN_MILLIS = 1000
-/** Kept whatever they take: a look-up needs the pages of a whole ancestry at once, and others are at theirs. */
-const PAGES_MIN = 128
 /** Rows of other versions that a load walks over before it seeks. */
 const WALK_ROWS_MAX = 8
 
@@ -65,6 +63,8 @@ export interface ChunkIndexOptions {
   readonly dataRows: boolean
   /** Memory for pages, bytes. */
   readonly pageBytesMax: number
+  /** Pages kept whatever they take: a look-up needs the pages of a whole ancestry at once, and others are at theirs. */
+  readonly pagesMin: number
   /** The oldest record, not counting rows, that a replay needs: unfolded patches, undrained holes. */
   oldestNeeded(): Position
   /** Catalogue rows that changed since the last call; `undefined` values are removals. */
@@ -486,7 +486,7 @@ export class ChunkIndex {
 
   #evictPages(): void {
     for (const [page, { view, number }] of this.#pages) {
-      if (this.#pageBytes <= this.#options.pageBytesMax || this.#pages.size <= PAGES_MIN) return
+      if (this.#pageBytes <= this.#options.pageBytesMax || this.#pages.size <= this.#options.pagesMin) return
       if (page.used) {
         page.used = false
         this.#pages.delete(page)

@@ -37,6 +37,8 @@ export interface StoreOptions {
   readonly cacheBytes?: number
   /** Memory for the chunk map, bytes. Default 64 MiB. */
   readonly mapBytes?: number
+  /** Pages of the chunk map that stay whatever they take; too few for all look-ups under way, and they go round in circles. Default 128. */
+  readonly mapPagesMin?: number
   /** Default 100 MiB/s; null is unlimited. */
   readonly hydrationRateDefault?: Rate
   /** All disks together; default unlimited. */
@@ -246,6 +248,7 @@ function assemble(environment: Environment, options: StoreOptions, with_: Ingred
     {
       dataRows: with_.marker.chunkBytes === 'leveldb',
       pageBytesMax: options.mapBytes ?? 64 * MIB,
+      pagesMin: options.mapPagesMin ?? 128,
       oldestNeeded: () => Math.min(recoveringFrom, core.writeBack.oldestPatch(), core.discards.oldestHole()),
       takeCatalogueChanges: () => catalogue.takeChanges(),
       sequence: () => core.sequence,
