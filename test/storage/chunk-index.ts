@@ -30,6 +30,7 @@ class Bench {
     return new ChunkIndex(environment, '', await this.level.open(), this.log as unknown as SegmentLog, undefined, {
       dataRows: false,
       pageBytesMax: 1024 * 1024,
+      pagesMin: 128,
       oldestNeeded: () => this.needed,
       takeCatalogueChanges: () => {
         const taken = this.catalogue
