@@ -54,6 +54,25 @@ class NodeFile implements FileHandle {
   }
 }
 
+/** Not Node's recursive form: where nothing can be made (below /proc, say) that never comes back. */
+async function makeDirectory(path: string): Promise<void> {
+  try {
+    await fsp.mkdir(path, { mode: 0o700 })
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    const isThere = (at: string) =>
+      fsp.stat(at).then(
+        (found) => found.isDirectory(),
+        () => false,
+      )
+    if (code === 'EEXIST' && (await isThere(path))) return
+    const parent = dirname(path)
+    if (code !== 'ENOENT' || (await isThere(parent))) throw error
+    await makeDirectory(parent)
+    await fsp.mkdir(path, { mode: 0o700 })
+  }
+}
+
 const openFlags = { create: 'wx+', read: 'r' } as const
 
 export const nodeFiles: FileSystem = {
@@ -62,9 +81,7 @@ export const nodeFiles: FileSystem = {
       fs.open(path, openFlags[mode], 0o600, (error, fd) => (error ? reject(error) : resolve(new NodeFile(fd)))),
     ),
   list: (directory) => fsp.readdir(directory),
-  makeDirectory: async (path) => {
-    await fsp.mkdir(path, { recursive: true, mode: 0o700 })
-  },
+  makeDirectory,
   remove: (path) => fsp.unlink(path),
   async truncate(path, length) {
     const file = await fsp.open(path, 'r+')
