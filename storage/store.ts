@@ -46,7 +46,7 @@ const COLLECT_BYTES = 1024 * MIB
 const COLLECT_MILLIS = 30_000
 const RETRY_MILLIS = 1000
 
-/** Measured; see FORMAT.md, "Chunk size". */
+/** Measured: tools/bench/README.md, "Chunk size". */
 export const CHUNK_BYTES_DEFAULT = 16 * KIB
 export const HYDRATION_RATE_DEFAULT = 100 * MIB
 
