@@ -339,7 +339,13 @@ function assemble(environment: Environment, options: StoreOptions, with_: Ingred
     },
     recovered: () => {
       recoveringFrom = Number.POSITIVE_INFINITY
-      for (const record of catalogue.lineages.values()) connect(record)
+      for (const record of catalogue.lineages.values()) {
+        connect(record)
+        // What the records told of a snapshot that was never finished must be known when they are not replayed any more.
+        const { generation } = lineageOf(record)
+        if (generation === record.generation) continue
+        catalogue.apply([{ kind: 'lineage', id: record.id, value: { ...record, generation } }])
+      }
       core.discards.start()
       core.writeBack.start()
     },

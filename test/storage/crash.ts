@@ -12,7 +12,7 @@ import { flush, read, trim, write } from '../fixtures/device-calls.ts'
 const CHUNK = 64 * 1024
 const SECTOR = CHUNK / 32
 
-/** A disk whose snapshots stay under way, and a chunk of it as it is found after a crash. */
+/** A disk whose snapshots stay under way; what a crash leaves of it, and its first chunk as it is then found. */
 async function freezing(t: Test) {
   let goOn = () => {}
   const gate = new Promise<void>((resolve) => {
@@ -32,20 +32,21 @@ async function freezing(t: Test) {
   const directory = join(root, 'store')
   const store = await openStore({ directory, init: true, environment })
   await store.createDisk({ name: 'd', sizeBytes: 1024 * 1024, chunkBytes: CHUNK })
-  return {
-    device: store.diskDevice('d'),
-    freeze: () => void store.createSnapshot('d', 's').catch(() => {}),
-    async chunkAfterCrash() {
-      const copy = join(root, 'copy')
-      cpSync(directory, copy, { recursive: true })
-      const again = await openStore({ directory: copy })
-      const chunk = await read(again.diskDevice('d'), 0, CHUNK)
-      await again.close()
-      goOn()
-      await store.close()
-      return chunk
-    },
+  const crash = async () => {
+    const copy = join(root, 'copy')
+    cpSync(directory, copy, { recursive: true })
+    goOn()
+    await store.close()
+    return copy
   }
+  const chunkAfterCrash = async () => {
+    const again = await openStore({ directory: await crash() })
+    const chunk = await read(again.diskDevice('d'), 0, CHUNK)
+    await again.close()
+    return chunk
+  }
+  const freeze = () => void store.createSnapshot('d', 's').catch(() => {})
+  return { device: store.diskDevice('d'), freeze, crash, chunkAfterCrash }
 }
 
 t.test('a chunk of the next generation hides what is left of the one before', async (t) => {
@@ -88,6 +89,21 @@ t.test('an older generation that is logged after the newer does not cover it', a
   await write(device, 0, Buffer.alloc(CHUNK, 'b'), { fua: true })
   await flush(device)
   t.same(await chunkAfterCrash(), Buffer.alloc(CHUNK, 'b'))
+})
+
+t.test('the generation of an unfinished snapshot is remembered over two starts', async (t) => {
+  const { device, freeze, crash } = await freezing(t)
+  await write(device, 0, Buffer.alloc(SECTOR, 'a'))
+  freeze()
+  await write(device, 0, Buffer.alloc(CHUNK, 'b'), { fua: true })
+  const directory = await crash()
+  await (await openStore({ directory })).close()
+  const second = await openStore({ directory })
+  await write(second.diskDevice('d'), 0, Buffer.alloc(CHUNK, 'c'))
+  await second.close()
+  const third = await openStore({ directory })
+  t.same(await read(third.diskDevice('d'), 0, CHUNK), Buffer.alloc(CHUNK, 'c'))
+  await third.close()
 })
 
 t.test('the index is rebuilt from the log', async (t) => {
