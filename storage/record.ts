@@ -9,6 +9,7 @@
  */
 
 import { crc32 } from 'node:zlib'
+import { offsetOf, type Position, positionOf, segmentOf } from './position.ts'
 
 export const RecordType = {
   /** A whole chunk. */
@@ -193,21 +194,41 @@ export const SEGMENT_MAGIC = 0x54534547 // "TSEG"
 export const SEGMENT_HEADER_BYTES = 64
 export const FORMAT_VERSION = 1
 
-export function writeSegmentHeader(into: Buffer, offset: number, id: number, incarnation: Buffer): void {
+export interface SegmentHeader {
+  /** crc32 of the incarnation. */
+  readonly incarnationCrc: number
+  /**
+   * Where the log stood when this segment was begun: its predecessor, and that
+   * one's length. 0 in the first of a run of the daemon: all before it was
+   * recovered, and is durable.
+   */
+  readonly previousEnd: Position
+}
+
+export function writeSegmentHeader(
+  into: Buffer,
+  offset: number,
+  header: { id: number; incarnation: Buffer; previousEnd: Position },
+): void {
   into.fill(0, offset, offset + SEGMENT_HEADER_BYTES)
   into.writeUInt32BE(SEGMENT_MAGIC, offset)
   into.writeUInt32BE(FORMAT_VERSION, offset + 4)
-  into.writeUInt32BE(id, offset + 8)
-  incarnation.copy(into, offset + 16)
+  into.writeUInt32BE(header.id, offset + 8)
+  header.incarnation.copy(into, offset + 16)
+  into.writeUInt32BE(segmentOf(header.previousEnd), offset + 32)
+  into.writeUInt32BE(offsetOf(header.previousEnd), offset + 36)
   into.writeUInt32BE(crc32(into.subarray(offset, offset + 60)), offset + 60)
 }
 
-/** The crc32 of a segment's incarnation, or undefined when this is not the header of segment `id`. */
-export function readSegmentHeader(from: Buffer, id: number): number | undefined {
+/** Undefined when this is not the header of segment `id`. */
+export function readSegmentHeader(from: Buffer, id: number): SegmentHeader | undefined {
   if (from.length < SEGMENT_HEADER_BYTES || from.readUInt32BE(0) !== SEGMENT_MAGIC) return undefined
   if (from.readUInt32BE(60) !== crc32(from.subarray(0, 60)) || from.readUInt32BE(8) !== id) return undefined
   if (from.readUInt32BE(4) !== FORMAT_VERSION) return undefined
-  return incarnationCrc(from.subarray(16, 16 + INCARNATION_BYTES))
+  return {
+    incarnationCrc: incarnationCrc(from.subarray(16, 16 + INCARNATION_BYTES)),
+    previousEnd: positionOf(from.readUInt32BE(32), from.readUInt32BE(36)),
+  }
 }
 
 export function incarnationCrc(incarnation: Buffer): number {

@@ -44,14 +44,16 @@ export async function recover(files: SegmentFiles, from: Position, target: Recov
   let bytes = 0
   let since = 0
   const start = { segment: segmentOf(from), offset: offsetOf(from) }
+  // A crash of the process alone leaves records that can be read and are not on the disk. They are believed from here on,
+  // and rows that point to them may be written before the replay is over.
+  for (const id of files.ids()) if (id >= start.segment) await files.sync(id)
+  await files.syncDirectory()
   const scan = await scanLog(files, start, async (record) => {
     bytes += record.header.payloadBytes
     replay.record(record)
     if (++since % YIELD_RECORDS === 0) await roomForRows(target.core)
   })
   if (scan.end !== undefined) await cutTail(files, scan.end)
-  // A crash of the process alone leaves records that can be read and are not on the disk. They are believed from here on.
-  for (const id of files.ids()) if (id >= start.segment) await files.sync(id)
   return { records: scan.records, bytes, damaged: scan.damaged }
 }
 

@@ -8,6 +8,7 @@
 import { join } from 'node:path'
 import type { FileHandle, FileSystem } from './environment.ts'
 import { StoreError } from './errors.ts'
+import type { Position } from './position.ts'
 import { readSegmentHeader, SEGMENT_HEADER_BYTES } from './record.ts'
 
 /** Handles kept open for reading. The unit sets LimitNOFILE far above. */
@@ -22,6 +23,8 @@ export class Segment {
   bytes: number
   /** crc32 of the incarnation, part of each record's checksum; undefined until the header was read. */
   incarnationCrc: number | undefined
+  /** See `SegmentHeader`; known with `incarnationCrc`. */
+  previousEnd: Position = 0
   handle: FileHandle | undefined
   /** Readers, and the log itself while it appends. */
   holders = 0
@@ -78,10 +81,22 @@ export class SegmentFiles {
     return this.#bytes
   }
 
-  /** Makes the file of a new segment. Its directory entry is durable only after `syncDirectory`. */
+  /**
+   * Makes the file of a new segment, with a name that survives a power cut: so a
+   * predecessor that is not there was removed, and never lost.
+   */
   async create(id: number, incarnationCrc: number): Promise<Segment> {
     const segment = new Segment(id, join(this.#directory, `${id.toString(16).padStart(8, '0')}.seg`), 0)
-    segment.handle = await this.#files.open(segment.path, 'create')
+    const handle = await this.#files.open(segment.path, 'create')
+    try {
+      await this.syncDirectory()
+    } catch (error) {
+      // For want of space it is tried again.
+      await handle.close().catch(() => {})
+      await this.#files.remove(segment.path).catch(() => {})
+      throw error
+    }
+    segment.handle = handle
     segment.incarnationCrc = incarnationCrc
     segment.holders = 1
     this.#segments.set(id, segment)
@@ -173,14 +188,15 @@ export class SegmentFiles {
     const handle = await this.#files.open(segment.path, 'read')
     const header = Buffer.allocUnsafe(SEGMENT_HEADER_BYTES)
     const bytesRead = await readAll(handle, header, 0)
-    const crc = bytesRead < SEGMENT_HEADER_BYTES ? undefined : readSegmentHeader(header, segment.id)
-    if (crc === undefined) {
+    const found = bytesRead < SEGMENT_HEADER_BYTES ? undefined : readSegmentHeader(header, segment.id)
+    if (found === undefined) {
       await handle.close()
       throw new StoreError('CHUNK_DAMAGED', `segment file ${segment.path} has no valid header`, {
         details: { segment: segment.id },
       })
     }
-    segment.incarnationCrc = crc
+    segment.incarnationCrc = found.incarnationCrc
+    segment.previousEnd = found.previousEnd
     segment.handle = handle
     this.#open.add(segment)
     this.#closeOldest()

@@ -87,7 +87,6 @@ export class SegmentLog {
   #writing = false
   #scheduled = false
   #syncing = false
-  #directoryDirty = false
   readonly #unsynced = new Set<Segment>()
   readonly #syncWaiters: SyncWaiter[] = []
   readonly #roomWaiters: (() => void)[] = []
@@ -240,10 +239,10 @@ export class SegmentLog {
     const before = this.#open
     if (before !== undefined) this.#enqueueOpen()
     const batch = this.#freeBatches.pop() ?? newBatch()
-    batch.length = 0
     if (before !== undefined && !this.#segmentIsFull(before, bytes)) {
       batch.segment = before.segment
       batch.start = before.start + before.length
+      batch.length = 0
       batch.incarnationCrc = before.incarnationCrc
     } else {
       this.#beginSegment(batch, before)
@@ -253,12 +252,14 @@ export class SegmentLog {
   }
 
   #beginSegment(batch: Batch, before: Batch | undefined): void {
+    // Before anything else: when `before` was empty, `batch` is the same object.
+    const previousEnd = before === undefined ? 0 : positionOf(before.segment, before.start + before.length)
     batch.segment = before === undefined ? segmentOf(this.#stagedPosition) : before.segment + 1
     if (batch.segment > SEGMENT_ID_MAX) throw new Error('the segment numbers of this store are used up')
     batch.start = 0
     const incarnation = this.#environment.random.bytes(INCARNATION_BYTES)
     batch.incarnationCrc = incarnationCrc(incarnation)
-    writeSegmentHeader(batch.buffer, 0, batch.segment, incarnation)
+    writeSegmentHeader(batch.buffer, 0, { id: batch.segment, incarnation, previousEnd })
     batch.length = SEGMENT_HEADER_BYTES
   }
 
@@ -310,7 +311,6 @@ export class SegmentLog {
     this.#files.create(batch.segment, batch.incarnationCrc).then(
       (file) => {
         this.#openFile = file
-        this.#directoryDirty = true
         this.#writeRest(batch, file, 0)
       },
       (error: Error) => this.#writeFailed(error),
@@ -388,14 +388,6 @@ export class SegmentLog {
       failure ??= error
       if (--left > 0) return
       for (const file of files) this.#files.release(file)
-      if (failure === null && this.#directoryDirty) {
-        this.#directoryDirty = false
-        this.#files.syncDirectory().then(
-          () => this.#synced(covered, null),
-          (error: Error) => this.#synced(covered, error),
-        )
-        return
-      }
       this.#synced(covered, failure)
     }
     for (const file of files) {

@@ -3,12 +3,14 @@
  *
  * The log ends at the first record that is not whole; unless a record further on
  * says that the log was durable beyond that place when it was appended: then the
- * bad one is rot, not a torn end, and the scan goes on behind it.
+ * bad one is rot, not a torn end, and the scan goes on behind it. A segment says
+ * where its predecessor ended, so that an end that is missing altogether is seen
+ * as well: what was written last may be on the disk first.
  */
 
 import type { FileHandle } from './environment.ts'
 import { StoreError } from './errors.ts'
-import { type Position, positionOf } from './position.ts'
+import { offsetOf, type Position, positionOf, segmentOf } from './position.ts'
 import {
   CHECKSUM_BLOCK_BYTES,
   payloadIsGood,
@@ -58,9 +60,30 @@ export async function scanLog(
   for (const [i, id] of ids.entries()) {
     const start = id === from.segment ? Math.max(from.offset, SEGMENT_HEADER_BYTES) : SEGMENT_HEADER_BYTES
     const later = ids.slice(i + 1)
+    const reached = result.end ?? from
+    if (id > from.segment && (await followsLoss(files, id, later, reached))) {
+      result.end = reached
+      return result
+    }
     if (!(await scanSegment(files, id, start, later, visit, result))) return result
   }
   return result
+}
+
+/** Whether the end of a segment's predecessor is not there, and never was durable: then the log ends at `reached`. */
+async function followsLoss(
+  files: SegmentFiles,
+  id: number,
+  later: number[],
+  reached: { segment: number; offset: number },
+): Promise<boolean> {
+  const segment = await hold(files, id)
+  if (segment === undefined) return false
+  const { previousEnd } = segment
+  files.release(segment)
+  // Another predecessor than the one just read was removed, or is covered by the checkpoint.
+  if (segmentOf(previousEnd) !== reached.segment || offsetOf(previousEnd) <= reached.offset) return false
+  return !(await durableBeyond(files, positionOf(reached.segment, reached.offset), undefined, [id, ...later]))
 }
 
 /** False when the log ends in this segment. */
