@@ -177,6 +177,8 @@ class WindowReader {
     const at = offset - this.#start
     const header = readHeader(this.#window, at, this.#segment.incarnationCrc ?? 0)
     if (header === undefined || !payloadIsGood(this.#window, at, header)) return undefined
+    // Its padding belongs to it: whoever reads the record later, reads all of it.
+    if (at + recordBytes(header.type, header.codec, header.payloadBytes) > this.#window.length) return undefined
     return { header, position: positionOf(this.#segment.id, offset), window: this.#window, at }
   }
 

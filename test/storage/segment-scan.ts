@@ -162,6 +162,16 @@ inSimulation('nothing of an earlier life of a segment is taken for a record', as
   t.same(end, { segment: 1, offset: length })
 })
 
+inSimulation('a record without all of its padding is torn', async (t, simulation) => {
+  const { log, append } = logOn(simulation)
+  const positions = range(1, 3).map((sequence) => append(sequence))
+  await log.synced()
+  simulation.disk.file('/segments/00000001.seg')?.visible.resize(offsetOf(log.stagedPosition) - 1)
+  const { sequences, end } = await scan(simulation)
+  t.same(sequences, [1, 2])
+  t.same(end, { segment: 1, offset: offsetOf(positions[2] as number) })
+})
+
 inSimulation('from a place in the middle', async (t, simulation) => {
   const { log, append } = logOn(simulation)
   const positions = range(1, 40).map((sequence) => append(sequence))
