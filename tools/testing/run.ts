@@ -97,7 +97,7 @@ async function runAll(node: string, files: readonly string[]): Promise<void> {
   }
 }
 
-/** Relative to the root. The machine's tests take longest and so come first; helpers are in `fixtures`. */
+/** Relative to the root. Helpers are in `fixtures`. */
 function testFiles(): string[] {
   let entries: string[]
   try {
@@ -107,7 +107,7 @@ function testFiles(): string[] {
   }
   return entries
     .filter((entry) => entry.endsWith('.js') && !entry.split(path.sep).includes('fixtures'))
-    .sort((a, b) => Number(b.startsWith('machine')) - Number(a.startsWith('machine')) || (a < b ? -1 : 1))
+    .sort()
     .map((entry) => path.join('dist', 'test', entry))
 }
 
