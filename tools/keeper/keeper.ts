@@ -23,18 +23,30 @@ export interface KeeperOptions {
 /** Nobody has come to be served within this time: whoever started the keeper has failed. */
 const clientMillisMax = 30_000
 
+/** The client has left while the server is away. So long it may still come back and take what the client had written. */
+const serverMillisMax = 60_000
+const lookMillis = 5_000
+
 export class Keeper implements AsyncDisposable {
   readonly bound: BoundPlace
   /** Resolves when the client is leaving, or none has come. */
   readonly ended: Promise<void>
   readonly #device: KeptDevice
   readonly #listener: NbdListener
+  readonly #timers: readonly NodeJS.Timeout[]
 
-  private constructor(parts: { bound: BoundPlace; ended: Promise<void>; device: KeptDevice; listener: NbdListener }) {
+  private constructor(parts: {
+    bound: BoundPlace
+    ended: Promise<void>
+    device: KeptDevice
+    listener: NbdListener
+    timers: readonly NodeJS.Timeout[]
+  }) {
     this.bound = parts.bound
     this.ended = parts.ended
     this.#device = parts.device
     this.#listener = parts.listener
+    this.#timers = parts.timers
   }
 
   /** Rejects when the server or the export is not there now; later on it waits for them. */
@@ -62,6 +74,12 @@ export class Keeper implements AsyncDisposable {
     let end!: () => void
     const ended = new Promise<void>((resolve) => (end = resolve))
     const nobody = setTimeout(end, clientMillisMax)
+    let aloneSince: number | null = null
+    const look = setInterval(() => {
+      const isAlone = listener.clients()[Symbol.iterator]().next().done === true
+      aloneSince = isAlone ? (aloneSince ?? performance.now()) : null
+      if (aloneSince !== null && performance.now() - aloneSince > serverMillisMax) end()
+    }, lookMillis)
     const listener = new NbdListener({
       exports: oneExport(exported),
       events: {
@@ -72,16 +90,18 @@ export class Keeper implements AsyncDisposable {
         },
       },
     })
+    const timers = [nobody, look]
     try {
-      return new Keeper({ bound: await listener.listen(listen), ended, device, listener })
+      return new Keeper({ bound: await listener.listen(listen), ended, device, listener, timers })
     } catch (error) {
-      clearTimeout(nobody)
+      for (const timer of timers) clearTimeout(timer)
       await device.close()
       throw error
     }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    for (const timer of this.#timers) clearTimeout(timer)
     await Promise.all([this.#device.close(), this.#listener.stop()])
   }
 }
