@@ -11,7 +11,7 @@ import type { Core } from './core.ts'
 import type { Entry } from './entry.ts'
 import { ancestry, type Hole, isAncestry, type Lineage, type View } from './lineage.ts'
 import { Codec, RecordType } from './record.ts'
-import { chunkKey, decodeRow, GENERATION_MAX, keyChunk, outdates, type Row, RowKind } from './row.ts'
+import { chunkKey, decodeRow, GENERATION_MAX, keyAfter, keyChunk, outdates, type Row, RowKind } from './row.ts'
 
 /** Holes of one lineage that look-ups may have to ask; further discards wait. */
 const HOLES_MAX = 256
@@ -196,35 +196,43 @@ export class Discards {
 
   /** Covers each chunk for which a view's lineage has a row in LevelDB. */
   async #coverRows(lineage: Lineage, hole: Hole, view: View, end: number): Promise<void> {
-    let from = hole.first
-    while (from < end && !this.#stopped && !lineage.dead) {
-      const to = chunkKey(view.lineage.id, end, GENERATION_MAX)
-      const iterator = await this.#core.index.iterate(chunkKey(view.lineage.id, from, GENERATION_MAX), to)
+    const to = chunkKey(view.lineage.id, end, GENERATION_MAX)
+    let from = chunkKey(view.lineage.id, hole.first, GENERATION_MAX)
+    let covered = -1
+    while (!this.#stopped && !lineage.dead) {
+      const iterator = await this.#core.index.iterate(from, to)
       let rows: [Buffer, Buffer][]
       try {
         rows = await iterator.next(READ_ROWS)
       } finally {
         await iterator.close()
       }
-      if (rows.length === 0) return
+      const last = rows[rows.length - 1]
+      if (last === undefined) return
       for (const [key, value] of rows) {
-        const row = decodeRow(key, value)
-        if (row.chunk < from) continue
-        if (row.kind !== RowKind.CHUNK) continue
-        from = row.chunk + 1
-        await this.#cover(lineage, hole, row.chunk)
+        const { chunk, kind } = decodeRow(key, value)
+        // A newer version that is a hole says nothing of the older ones, which other generations read.
+        if (chunk === covered || kind !== RowKind.CHUNK) continue
+        covered = chunk
+        await this.#cover(lineage, hole, chunk)
       }
-      const [lastKey] = rows[rows.length - 1] as [Buffer, Buffer]
-      from = keyChunk(lastKey) + 1
+      // The versions of one chunk may be divided over two reads.
+      const chunk = keyChunk(last[0])
+      from = chunk === covered ? chunkKey(view.lineage.id, chunk + 1, GENERATION_MAX) : keyAfter(last[0])
       await this.#roomForRows()
     }
   }
 
   /** Gives a chunk its row, unless the lineage already has one that is newer than the hole. */
   async #cover(lineage: Lineage, hole: Hole, chunk: number): Promise<void> {
-    const view = hole.generation === lineage.generation ? lineage.head : lineage.view(hole.generation)
     let row: Row | null | undefined
-    while ((row = this.#core.index.find(view, chunk)) === undefined) await this.#core.index.loaded(view, chunk)
+    for (;;) {
+      // Asked anew after each wait: a snapshot that was taken meanwhile has frozen the hole, and the head sees newer versions.
+      const view = hole.generation === lineage.generation ? lineage.head : lineage.view(hole.generation)
+      row = this.#core.index.find(view, chunk)
+      if (row !== undefined) break
+      await this.#core.index.loaded(view, chunk)
+    }
     const cover = coverRow(lineage, hole, chunk)
     if (row !== null && row.sequence !== hole.sequence && outdates(row, cover)) return
     this.#core.index.set(lineage, cover, hole.position)

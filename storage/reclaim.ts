@@ -14,7 +14,16 @@
 import { READ_ROWS } from './chunk-index.ts'
 import type { Core } from './core.ts'
 import { RecordType } from './record.ts'
-import { chunkKeyRange, dataKey, dataKeyRange, decodeRow, GENERATION_MAX, keyChunk, keyGeneration } from './row.ts'
+import {
+  chunkKeyRange,
+  dataKey,
+  dataKeyRange,
+  decodeRow,
+  GENERATION_MAX,
+  keyAfter,
+  keyChunk,
+  keyGeneration,
+} from './row.ts'
 import type { SegmentFiles } from './segment-files.ts'
 import { scanSegmentTypes } from './segment-scan.ts'
 
@@ -42,7 +51,7 @@ export async function removeLineage(core: Core, lineage: number): Promise<void> 
       const last = keys[keys.length - 1]
       if (last === undefined) break
       await core.index.remove(keys)
-      from = after(last)
+      from = keyAfter(last)
     }
   }
 }
@@ -78,13 +87,8 @@ export async function removeUnread(core: Core, lineage: number, living: () => Li
     }
     if (keys.length > 0) await core.index.remove(keys)
     const [last] = rows[rows.length - 1] as [Buffer, Buffer]
-    from = after(last)
+    from = keyAfter(last)
   }
-}
-
-/** The smallest key behind another. */
-function after(key: Buffer): Buffer {
-  return Buffer.concat([key, Buffer.from([0])])
 }
 
 /**
@@ -139,6 +143,6 @@ async function livingSegments(core: Core): Promise<Set<number>> {
     } finally {
       await iterator.close()
     }
-    from = after(from)
+    from = keyAfter(from)
   }
 }

@@ -72,6 +72,11 @@ export function keyGeneration(bytes: Buffer): number {
   return ~bytes.readUInt32BE(11) >>> 0
 }
 
+/** The smallest key behind another. */
+export function keyAfter(key: Buffer): Buffer {
+  return Buffer.concat([key, Buffer.from([0])])
+}
+
 /** From the first to behind the last index row of a lineage; without one, of all lineages. */
 export function chunkKeyRange(lineage?: number): [from: Buffer, to: Buffer] {
   if (lineage === undefined) return [Buffer.from([Space.CHUNK]), Buffer.from([Space.CHUNK + 1])]
