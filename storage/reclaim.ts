@@ -30,7 +30,7 @@ import { scanSegmentTypes } from './segment-scan.ts'
 /** Rows are removed in batches of this many. */
 const REMOVE_ROWS = 512
 
-/** Generations of a lineage that somebody can read, rising; a head counts as `GENERATION_MAX`. */
+/** Generations of a lineage that somebody can read; a head counts as `GENERATION_MAX`. */
 export type LivingGenerations = readonly number[]
 
 export async function removeLineage(core: Core, lineage: number): Promise<void> {

@@ -812,9 +812,12 @@ export class Store implements StoreContract {
         ...(this.#parts.lineages.get(id)?.frozen ?? []),
         ...(this.#catalogue.diskOf(id) === undefined ? [] : [GENERATION_MAX]),
       ]
-      // The decision must be durable in the index before anything that it frees is gone.
+      // The decision must be durable in the index before anything that it frees is gone. What is deleted meanwhile is
+      // not, and counts as living this time.
+      const lives = this.#catalogue.lineages.has(id)
+      const decided = living()
       await this.#core.index.drain()
-      if (this.#catalogue.lineages.has(id)) await removeUnread(this.#core, id, living)
+      if (lives) await removeUnread(this.#core, id, () => [...decided, ...living()])
       else await removeLineage(this.#core, id)
       // Another deletion may have asked for the same lineage while it was being gone through.
       if (this.#catalogue.reclaims.get(id) === reclaim) await this.#commit([{ kind: 'reclaim', id, value: null }])
