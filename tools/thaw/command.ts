@@ -32,16 +32,20 @@ export function command<A>({ command, describe, builder, run }: Description<A>):
 
 /** A word under which other commands stand: `disk`, `snapshot`, `hydration`. */
 export function group(word: string, describe: string, commands: readonly Command[]): Command {
-  return (session) => ({
-    command: `${word} <command>`,
-    describe,
-    builder: (yargs) => {
-      for (const each of commands) yargs.command(each(session))
-      return yargs.demandCommand(1, 'say what to do')
-    },
-    // Never reached: one of the commands is demanded.
-    handler: () => {},
-  })
+  return (session) => {
+    const modules = commands.map((each) => each(session))
+    const words = modules.map(({ command }) => String(command).split(' ')[0])
+    return {
+      command: word,
+      describe,
+      builder: (yargs) => {
+        for (const each of modules) yargs.command(each)
+        return yargs.demandCommand(2, `say what to do: ${words.join(', ')}`)
+      },
+      // Never reached: one of the commands is demanded.
+      handler: () => {},
+    }
+  }
 }
 
 /** Leaves out what was not given, so that it is not sent. */

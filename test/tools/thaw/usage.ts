@@ -33,7 +33,9 @@ t.test('wrong command lines end with 2 and one line that leads to help', async (
   for (const [line, message] of [
     ['', /say what to do; see thaw --help/],
     ['frobnicate', /unknown: frobnicate; see thaw --help/],
-    ['disk', /missing.*; see thaw disk --help/],
+    ['disk', /say what to do: create, list, .*, default; see thaw disk --help/],
+    ['disk frobnicate', /say what to do: create, list, .*, default; see thaw disk --help/],
+    ['snapshot frobnicate', /say what to do: create, .*, diff;/],
     ['disk crate web0 1G', /did you mean create.*; see thaw disk --help/],
     ['disk create web0', /missing: 1 given, 2 needed/],
     ['disk create web0 1G extra', /unknown: extra/],
