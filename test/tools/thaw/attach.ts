@@ -266,6 +266,26 @@ t.test('a client that goes on reconnecting is ended', async (t) => {
   t.same(machine.terminated, [1000])
 })
 
+t.test('a kernel that takes its time is waited for, and a terminal says so', async (t) => {
+  await using daemon = await daemonWithDisk()
+  for (const options of [{ columns: 80 }, {}]) {
+    const machine = FakeMachine.withDevices(1)
+    await run(daemon, 'attach web0', machine)
+    machine.outcome = () => ({ status: 0, stdout: '', stderr: '' })
+    machine.meanwhile = () => {
+      if (machine.slept > 50_000) machine.disconnect('nbd0')
+    }
+    const { exit, stdout, stderr } = await thaw('detach web0', { system: machine, ...options })
+    t.same([exit, stdout], [0, '/dev/nbd0 detached\n'])
+    if (options.columns === undefined) t.equal(stderr, '')
+    else {
+      t.match(stderr, 'waiting for the kernel to let web0 go: 1 s')
+      t.match(stderr, 'waiting for the kernel to let web0 go: 50 s')
+      t.ok(stderr.endsWith('\r\x1b[K'), 'the line is removed')
+    }
+  }
+})
+
 t.test('a device that does not go is told', async (t) => {
   await using daemon = await daemonWithDisk()
   const machine = FakeMachine.withDevices(1)

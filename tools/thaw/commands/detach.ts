@@ -13,7 +13,13 @@ export const detachCommand = command({
       })
       .example('$0 detach web0', 'umount it first'),
   run: async ({ target }, session) => {
-    const device = await detach(session.surroundings.system, target)
+    const { system, stderr } = session.surroundings
+    const isShown = stderr.isTTY === true && !session.json
+    const clear = '\r\x1b[K'
+    const waiting = (seconds: number) => {
+      if (isShown) stderr.write(`${clear}waiting for the kernel to let ${target} go: ${seconds} s`)
+    }
+    const device = await detach(system, target, waiting).finally(() => isShown && stderr.write(clear))
     session.answer({ detached: device }, () => [`${device} detached`])
   },
 })
