@@ -1,6 +1,7 @@
 import type { DaemonStatus } from '../../daemon/control/wire.ts'
 import { refused } from './failure.ts'
 import { startKeeper } from './keeper.ts'
+import { letGo } from './let-go.ts'
 import { attachArguments, chooseListener, deviceName } from './nbd-client-flags.ts'
 import { isUsed, nbdDevices } from './nbd-devices.ts'
 import type { NbdDevice } from './nbd-devices.ts'
@@ -68,14 +69,21 @@ export async function attach(
         `nbd-client could not attach ${exportName} to ${device}: ${lastLine(outcome) || `exit ${outcome.status}`}`,
       )
     }
+    let now: NbdDevice | undefined
     for (let waited = 0; waited < appearMillisMax; waited += pollMillis) {
-      const now = nbdDevices(system).find((each) => each.device === device)
+      now = nbdDevices(system).find((each) => each.device === device)
       if (now?.connected === true && now.sizeBytes === sizeBytes) return device
       await system.sleep(pollMillis)
     }
+    // What is not as it should be must not be used, nor stand in the way of another attempt.
+    await letGo(system, program, device)
+    system.terminate(keeper.pid)
+    const isOther = now?.connected === true && now.sizeBytes > 0
     throw refused(
       'NBD_CLIENT_FAILED',
-      `nbd-client was started, but ${device} has not got its size; the kernel's log (dmesg) may say why`,
+      isOther
+        ? `${device} had ${now?.sizeBytes} bytes where ${exportName} has ${sizeBytes}, and was let go: try again`
+        : `nbd-client was started, but ${device} has not got its size, and was let go; the kernel's log (dmesg) may say why`,
     )
   })
 }

@@ -85,6 +85,22 @@ t.test('it waits until the device has its size', async (t) => {
   t.match(await run(daemon, 'attach web0', machine), { exit: 1, stderr: /dmesg.*\[NBD_CLIENT_FAILED\]/ })
 })
 
+t.test('a device with another size than it should have is not left attached', async (t) => {
+  await using daemon = await daemonWithDisk()
+  const machine = FakeMachine.withDevices(1)
+  // The disk grew between the question and the answer.
+  machine.attachedBytes = 2 * GiB
+  t.match(await run(daemon, 'attach web0', machine), {
+    exit: 1,
+    stderr: /nbd0 had 2147483648 bytes where web0 has 1073741824, and was let go: try again \[NBD_CLIENT_FAILED\]/,
+  })
+  t.same(machine.ran[1], [client, '-nonetlink', '-disconnect', '/dev/nbd0'])
+  t.same(machine.terminated, [2000], 'its keeper has ended')
+  t.equal((await run(daemon, 'attach list', machine)).stdout, 'no nbd device is in use\n')
+  machine.attachedBytes = GiB
+  t.match(await run(daemon, 'attach web0', machine), { exit: 0, stdout: '/dev/nbd0\n' })
+})
+
 t.test('the module is loaded when it is not there', async (t) => {
   await using daemon = await daemonWithDisk()
   const machine = new FakeMachine()
