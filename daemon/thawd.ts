@@ -111,6 +111,10 @@ async function serve(options: DaemonOptions): Promise<ExitCode> {
   }
   await stopAsked
   await daemon.stop()
+  if (storeFailed) {
+    log.error('stopped after a failure of the store: the next start recovers')
+    return exitCodes.storeFailed
+  }
   log.notice('stopped')
   return exitCodes.stopped
 }

@@ -9,7 +9,7 @@ const preload = new URL('../fixtures/failing-files.js', import.meta.url).href
 const first = ['--init', '--demo-disk', 'disk0=16MiB']
 
 /** A daemon that misbehaves as soon as `now` is called, until `unlinkSync(flag)`. */
-async function misbehaving(t: Test, how: 'FAIL_SYNC' | 'SLOW_SYNC' | 'THROW') {
+async function misbehaving(t: Test, how: 'FAIL_SYNC' | 'SLOW_SYNC' | 'LOSE_ROWS' | 'THROW') {
   const directory = temporaryDirectory(t)
   const flag = join(directory, 'flag')
   const options = { directory, words: first, nodeOptions: ['--import', preload], environment: { [how]: flag } }
@@ -49,6 +49,18 @@ t.test('a stop that cannot flush ends with the same code', async (t) => {
   await client.write(0, Buffer.from('not flushed'))
   now()
   t.strictSame(await thawd.stop(), { code: 74, signal: null })
+})
+
+t.test('so does one that succeeds after the store has failed', async (t) => {
+  const { thawd, now, flag } = await misbehaving(t, 'LOSE_ROWS')
+  const client = await thawd.nbd()
+  await client.go('disk0')
+  now()
+  await client.write(0, Buffer.alloc(1024 ** 2, 'x'), { fua: true })
+  await thawd.line(/ critical .*the index lost rows/)
+  unlinkSync(flag)
+  t.strictSame(await thawd.stop(), { code: 74, signal: null })
+  t.match(thawd.lines.at(-1), /stopped after a failure/)
 })
 
 t.test('a stop says every second what is left, and takes the time it needs', async (t) => {
