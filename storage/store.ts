@@ -435,7 +435,6 @@ export class Store implements StoreContract {
       warnings.push('the file system of the data directory is full: writes are refused until there is room')
     }
     if (this.#reclaiming !== undefined) states.push('reclaiming')
-    if (this.#catalogue.snapshots.size > 0) warnings.push('snapshots depend on this store: they are not backups')
     return {
       dataDirectory: directory,
       storeId: marker.storeId,

@@ -30,6 +30,9 @@ t.test('a disk, its snapshot, and what is made of it', async (t) => {
     '1048576 65536\n33554432 131072\n2 ranges of offset and length, 192KiB of 64MiB (0.2%)\n',
   )
 
+  const { warnings } = (await run('status --json')).json
+  t.match(warnings, [/ has no TLS: /])
+  t.equal(warnings.length, 1, 'a snapshot is nothing to be warned of')
   t.match((await run('status')).stdout, new RegExp(`web0 +64MiB +1 +1\\n[^]*${loopback}:[0-9]+ +web0 `))
   t.match(await run('disk delete web0 --snapshots --yes'), { exit: 1, stderr: /\[DISK_IN_USE\]/ })
   t.match(await run('disk rename web0 web1'), { exit: 1, stderr: /\[DISK_IN_USE\]/ })

@@ -23,6 +23,7 @@ t.test('every command has help with an example', async (t) => {
     t.equal(exit, 0, command)
     t.match(stdout, new RegExp(`Examples:\n  thaw ${command}`), command)
   }
+  t.match(await thaw('snapshot create --help'), { stdout: /not a backup\.\n/ })
   const { stdout } = await thaw('--help')
   const session = new Session({} as never)
   for (const each of commands) t.match(stdout, `  thaw ${String(each(session).command).split(' ')[0]}`)

@@ -12,7 +12,8 @@ export const snapshotCreate = command({
         describe: 'DISK@SNAPSHOT, or DISK for a name made of the time',
       })
       .example('$0 snapshot create web0@before-upgrade', 'holds what the clients have written; sync first')
-      .example('$0 snapshot create web0', 'named like 20261120-101500Z'),
+      .example('$0 snapshot create web0', 'named like 20261120-101500Z')
+      .epilogue('A snapshot lives and dies with its store: it is not a backup.'),
   run: async ({ disk: text }, session) => {
     const { disk, snapshot } = parseTarget(text)
     const result = await session.call('snapshot.create', { disk, ...given({ snapshot: snapshot ?? undefined }) })
