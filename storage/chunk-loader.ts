@@ -16,6 +16,12 @@ export interface Found {
   readonly inherited: boolean
 }
 
+/** A record that could not be read: tried once more where the index points elsewhere by now. */
+interface Failed {
+  readonly row: Row
+  readonly error: Error
+}
+
 const ZEROES: Found = { row: null, inherited: false }
 
 export class ChunkLoader {
@@ -57,7 +63,52 @@ export class ChunkLoader {
     this.#attempt(entry, undefined)
   }
 
-  #attempt(entry: Entry, failed: { row: Row; error: Error } | undefined): void {
+  /**
+   * A whole chunk to `at` in `into`, for a reader of many: past the cache, which a scan shall not flush. What is to be
+   * kept goes through an entry all the same. `done` hears whether it is kept; it may come at once.
+   */
+  copy(view: View, chunk: number, into: Buffer, at: number, done: (error: Error | null, kept: boolean) => void): void {
+    this.#attemptCopy(view, chunk, into, at, done, undefined)
+  }
+
+  #attemptCopy(
+    view: View,
+    chunk: number,
+    into: Buffer,
+    at: number,
+    done: (error: Error | null, kept: boolean) => void,
+    failed: Failed | undefined,
+  ): void {
+    const found = this.resolve(view, chunk)
+    if (isView(found)) {
+      this.#core.index.load(found, chunk, (error) =>
+        error === null ? this.#attemptCopy(view, chunk, into, at, done, failed) : done(error, false),
+      )
+      return
+    }
+    const { chunkBytes } = view.lineage
+    const { row, inherited } = found
+    if (row === null) {
+      into.fill(0, at, at + chunkBytes)
+      return done(null, false)
+    }
+    if (failed !== undefined && sameRecord(failed.row, row)) return done(failed.error, false)
+    if (inherited && this.#keeps(view)) {
+      const entry = view.entries.get(chunk) ?? this.#core.cache.add(view, chunk)
+      this.fill(entry, (error) => {
+        if (error === null) entry.buffer.copy(into, at)
+        done(error, entry.promote)
+      })
+      return
+    }
+    this.#core.reader.chunk(row, chunkBytes, (error, bytes) => {
+      if (error !== null) return this.#attemptCopy(view, chunk, into, at, done, { row, error })
+      bytes.copy(into, at)
+      done(null, false)
+    })
+  }
+
+  #attempt(entry: Entry, failed: Failed | undefined): void {
     // A frozen entry must not see what its successor wrote. (One without a generation of its own has none.)
     const frozen = entry.detached && entry.unfolded !== 0
     const view = frozen ? entry.view.lineage.view(entry.generation) : entry.view
@@ -100,14 +151,17 @@ export class ChunkLoader {
 
   /** What a read fetched through the origin is kept, unless there is no space for it. */
   #isWorthKeeping(entry: Entry): boolean {
-    const { lineage } = entry.view
+    return !entry.detached && entry.unfolded === 0 && this.#keeps(entry.view)
+  }
+
+  /** Whether what a view inherits becomes its own when it is read. */
+  #keeps(view: View): boolean {
+    const { lineage } = view
     return (
       lineage.hydration !== null &&
       lineage.hydration.state !== 'paused: no space' &&
       this.#core.log.noSpace === undefined &&
-      !entry.detached &&
-      entry.view === lineage.head &&
-      entry.unfolded === 0
+      view === lineage.head
     )
   }
 }

@@ -4,30 +4,46 @@
  * one that the row speaks of, and every checksum must match.
  */
 
-import type { Compression } from './environment.ts'
+import type { Compression, Environment, ReadingThread } from './environment.ts'
 import { StoreError } from './errors.ts'
 import type { ChunkIndex } from './chunk-index.ts'
-import { Codec, payloadIsGood, payloadOffset, readHeader, recordBytes, RecordType } from './record.ts'
+import { Codec, isRecordOf, payloadIsGood, payloadOffset, readHeader, recordBytes, RecordType } from './record.ts'
 import { RecordReads } from './record-reads.ts'
 import { decodeData, type Row } from './row.ts'
 import type { SegmentLog } from './segment-log.ts'
 
+/** The payload is lent until the call returns. */
+export type PayloadRead = (error: Error | null, payload: Buffer) => void
+
 export class ChunkReader {
   readonly #reads: RecordReads
+  /** For background work, whose reads shall not stand before those of clients in the queue of the reading thread. */
+  readonly #backgroundReads: RecordReads
+  readonly #thread: ReadingThread | undefined
   readonly #index: () => ChunkIndex
   readonly #compression: Compression
 
-  constructor(log: SegmentLog, index: () => ChunkIndex, compression: Compression) {
-    this.#reads = new RecordReads(log)
+  constructor(environment: Environment, log: SegmentLog, index: () => ChunkIndex) {
+    this.#thread = environment.startReading?.()
+    this.#reads = new RecordReads(log, this.#thread)
+    this.#backgroundReads = new RecordReads(log, undefined)
     this.#index = index
-    this.#compression = compression
+    this.#compression = environment.compression
+  }
+
+  async close(): Promise<void> {
+    await this.#thread?.close()
   }
 
   /**
    * Lends the stored payload of a row until the callback returns; the callback
    * may come at once. Errors: CHUNK_DAMAGED.
    */
-  payload(row: Row, done: (error: Error | null, payload: Buffer) => void): void {
+  payload(row: Row, done: PayloadRead): void {
+    this.#payload(this.#reads, row, done)
+  }
+
+  #payload(reads: RecordReads, row: Row, done: PayloadRead): void {
     if (row.inline !== undefined) return done(null, row.inline)
     if (row.dataRow) {
       this.#index()
@@ -43,9 +59,9 @@ export class ChunkReader {
       return
     }
     const bytes = recordBytes(RecordType.CHUNK, row.codec, row.payloadBytes)
-    this.#reads.read(row.segment, row.offset, bytes, (error, record, at, incarnationCrc) => {
+    reads.read(row.segment, row.offset, bytes, (error, record, at, incarnationCrc, good) => {
       if (error !== null) return done(damaged(row, error.message, error), empty)
-      const wrong = whatIsWrong(record, at, row, incarnationCrc)
+      const wrong = whatIsWrong(record, at, row, incarnationCrc, good)
       if (wrong !== undefined) return done(damaged(row, wrong), empty)
       const start = at + payloadOffset(RecordType.CHUNK, row.codec, row.payloadBytes)
       done(null, record.subarray(start, start + row.payloadBytes))
@@ -69,30 +85,24 @@ export class ChunkReader {
     })
   }
 
-  /** A copy of the stored payload. */
+  /** A copy of the stored payload, for background work. */
   copyPayload(row: Row): Promise<Buffer> {
     return new Promise((resolve, reject) =>
-      this.payload(row, (error, payload) => (error === null ? resolve(Buffer.from(payload)) : reject(error))),
+      this.#payload(this.#backgroundReads, row, (error, payload) =>
+        error === null ? resolve(Buffer.from(payload)) : reject(error),
+      ),
     )
   }
 }
 
 const empty = Buffer.alloc(0)
 
-function whatIsWrong(bytes: Buffer, at: number, row: Row, incarnationCrc: number): string | undefined {
+/** Undefined when the record at `at` is the one that the row speaks of, and whole. `good`: its checksums are known to match. */
+function whatIsWrong(bytes: Buffer, at: number, row: Row, incarnationCrc: number, good: boolean): string | undefined {
+  if (good) return isRecordOf(bytes, at, row) ? undefined : 'another record lies in its place'
   const header = readHeader(bytes, at, incarnationCrc)
   if (header === undefined) return 'its header is damaged'
-  if (
-    header.type !== RecordType.CHUNK ||
-    header.lineage !== row.lineage ||
-    header.chunk !== row.chunk ||
-    header.generation !== row.generation ||
-    header.sequence !== row.sequence ||
-    header.payloadBytes !== row.payloadBytes ||
-    header.codec !== row.codec
-  ) {
-    return 'another record lies in its place'
-  }
+  if (!isRecordOf(bytes, at, row)) return 'another record lies in its place'
   return payloadIsGood(bytes, at, header) ? undefined : 'a checksum does not match'
 }
 

@@ -32,6 +32,41 @@ export interface FileHandle {
   close(): Promise<void>
 }
 
+/** What a read on a `ReadingThread` gives: the bytes in `memory` from `at` on, lent until the call returns. */
+export type CheckedRead = (outcome: ReadOutcome, memory: Buffer, at: number) => void
+
+export const ReadOutcome = {
+  /** It was not read: read it from the file, which also says why. */
+  NOT_READ: 0,
+  /** The bytes are there; at least one record among them is damaged. */
+  UNCHECKED: 1,
+  /** The bytes are there, and every checksum of every record that was named matches. */
+  GOOD: 2,
+} as const
+export type ReadOutcome = (typeof ReadOutcome)[keyof typeof ReadOutcome]
+
+/**
+ * Reads of records on a thread of their own, many in one trip, their checksums
+ * compared where they are read. For what the page cache has: there a trip to the
+ * thread pool takes several times as long as the read.
+ */
+export interface ReadingThread {
+  /**
+   * Reads `length` bytes of a file at `position`. `records`: where in them a record begins, rising. False when it
+   * takes no read now (it waits for the disk, its memory is in use, the read is too long): then read from the file.
+   */
+  read(
+    handle: FileHandle,
+    position: number,
+    length: number,
+    records: readonly number[],
+    incarnationCrc: number,
+    done: CheckedRead,
+  ): boolean
+  /** Every read is answered before this resolves. */
+  close(): Promise<void>
+}
+
 export interface FileSystem {
   /** `create` fails when the file exists; `read` when it does not. */
   open(path: string, mode: 'create' | 'read'): Promise<FileHandle>
@@ -118,4 +153,6 @@ export interface Environment {
   readonly compression: Compression
   readonly clock: Clock
   readonly random: Random
+  /** Absent where all reads go through `FileHandle.read`. */
+  startReading?(): ReadingThread
 }

@@ -17,11 +17,15 @@ import type {
   LevelFactory,
   LevelIterator,
 } from './environment.ts'
+import { NodeReadingThread } from './reading-thread.ts'
 
 class NodeFile implements FileHandle {
   readonly #fd: number
   constructor(fd: number) {
     this.#fd = fd
+  }
+  get fd(): number {
+    return this.#fd
   }
   write(
     buffer: Buffer,
@@ -228,4 +232,12 @@ export const nodeEnvironment: Environment = {
   compression: nodeCompression,
   clock: nodeClock,
   random: { bytes: (count) => randomBytes(count) },
+  startReading: () => {
+    const thread = new NodeReadingThread()
+    return {
+      read: (handle, position, length, records, incarnationCrc, done) =>
+        thread.read((handle as NodeFile).fd, position, length, records, incarnationCrc, done),
+      close: () => thread.close(),
+    }
+  },
 }

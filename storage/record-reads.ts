@@ -6,6 +6,7 @@
  * what copying 16 KiB does.
  */
 
+import { type ReadingThread, ReadOutcome } from './environment.ts'
 import type { SegmentLog } from './segment-log.ts'
 
 /** One read. Long enough that calls no longer count, short enough that several are under way. */
@@ -16,8 +17,8 @@ const GAP_BYTES_MAX = 4096
 const SPARE_BYTES_MAX = 8 * 1024 * 1024
 const SPARE_BYTES_MIN = 4096
 
-/** The record lies in `bytes` from `at` on, until the call returns. */
-export type RecordRead = (error: Error | null, bytes: Buffer, at: number, incarnationCrc: number) => void
+/** The record lies in `bytes` from `at` on, until the call returns. `good`: its checksums are known to match. */
+export type RecordRead = (error: Error | null, bytes: Buffer, at: number, incarnationCrc: number, good: boolean) => void
 
 interface Wanted {
   readonly offset: number
@@ -30,35 +31,40 @@ interface Run {
   readonly start: number
   end: number
   readonly wanted: Wanted[]
+  /** Where each record begins, from `start` on. */
+  readonly records: number[]
 }
 
 export class RecordReads {
   readonly #log: SegmentLog
+  readonly #thread: ReadingThread | undefined
   /** Of this turn. */
   #runs: Run[] = []
   /** Buffers for the next reads, by their size, a power of two. */
   readonly #spare = new Map<number, Buffer[]>()
   #spareBytes = 0
 
-  constructor(log: SegmentLog) {
+  constructor(log: SegmentLog, thread: ReadingThread | undefined) {
     this.#log = log
+    this.#thread = thread
   }
 
   /** Reads `length` bytes at a place in the log where a record begins. The callback comes at once when they are still in memory. */
   read(segment: number, offset: number, length: number, done: RecordRead): void {
     const batch = this.#log.staged(segment, offset)
-    if (batch !== undefined) return done(null, batch.buffer, offset - batch.start, batch.incarnationCrc)
+    if (batch !== undefined) return done(null, batch.buffer, offset - batch.start, batch.incarnationCrc, false)
     const last = this.#runs[this.#runs.length - 1]
     if (last !== undefined && last.segment === segment && offset >= last.end && offset <= last.end + GAP_BYTES_MAX) {
       const end = offset + length
       if (end - last.start <= RUN_BYTES_MAX) {
         last.end = end
         last.wanted.push({ offset, length, done })
+        last.records.push(offset - last.start)
         return
       }
     }
     if (this.#runs.length === 0) queueMicrotask(this.#start)
-    this.#runs.push({ segment, start: offset, end: offset + length, wanted: [{ offset, length, done }] })
+    this.#runs.push(runOf(segment, { offset, length, done }))
   }
 
   readonly #start = (): void => {
@@ -68,16 +74,35 @@ export class RecordReads {
   }
 
   #readRun(run: Run): void {
-    const length = run.end - run.start
-    const buffer = this.#borrow(length)
-    this.#log.read(run.segment, run.start, length, buffer, (error, incarnationCrc) => {
+    const thread = this.#thread
+    if (thread === undefined) return this.#readFromFile(run)
+    this.#log.hold(run.segment, (error, file) => {
+      const handle = file.handle
+      if (error !== null || handle === undefined) return this.#readFromFile(run)
+      const incarnationCrc = file.incarnationCrc as number
+      const length = run.end - run.start
+      const taken = thread.read(handle, run.start, length, run.records, incarnationCrc, (outcome, memory, at) => {
+        if (outcome === ReadOutcome.NOT_READ) this.#readFromFile(run)
+        else {
+          const good = outcome === ReadOutcome.GOOD
+          for (const { offset, done } of run.wanted) done(null, memory, at + offset - run.start, incarnationCrc, good)
+        }
+        this.#log.release(file)
+      })
+      if (taken) return
+      this.#log.release(file)
+      this.#readFromFile(run)
+    })
+  }
+
+  #readFromFile(run: Run): void {
+    const buffer = this.#borrow(run.end - run.start)
+    this.#log.read(run.segment, run.start, run.end - run.start, buffer, (error, incarnationCrc) => {
       if (error !== null && run.wanted.length > 1) {
         // One bad sector is no reason to fail its neighbours.
-        for (const each of run.wanted) {
-          this.#readRun({ segment: run.segment, start: each.offset, end: each.offset + each.length, wanted: [each] })
-        }
+        for (const each of run.wanted) this.#readFromFile(runOf(run.segment, each))
       } else {
-        for (const { offset, done } of run.wanted) done(error, buffer, offset - run.start, incarnationCrc)
+        for (const { offset, done } of run.wanted) done(error, buffer, offset - run.start, incarnationCrc, false)
       }
       this.#giveBack(buffer)
     })
@@ -99,4 +124,8 @@ export class RecordReads {
     if (spare === undefined) this.#spare.set(buffer.length, [buffer])
     else spare.push(buffer)
   }
+}
+
+function runOf(segment: number, wanted: Wanted): Run {
+  return { segment, start: wanted.offset, end: wanted.offset + wanted.length, wanted: [wanted], records: [0] }
 }

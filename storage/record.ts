@@ -174,6 +174,23 @@ export function readHeader(from: Buffer, offset: number, incarnationCrc: number)
   }
 }
 
+/** Whether the header at `offset`, known to be undamaged, is that of a chunk's record. */
+export function isRecordOf(
+  from: Buffer,
+  offset: number,
+  chunk: Pick<RecordHeader, 'codec' | 'sequence' | 'lineage' | 'generation' | 'chunk' | 'payloadBytes'>,
+): boolean {
+  return (
+    from[offset + at.type] === RecordType.CHUNK &&
+    from[offset + at.codec] === chunk.codec &&
+    readU64(from, offset + at.sequence) === chunk.sequence &&
+    from.readUInt32BE(offset + at.lineage) === chunk.lineage &&
+    from.readUInt32BE(offset + at.generation) === chunk.generation &&
+    readU64(from, offset + at.chunk) === chunk.chunk &&
+    from.readUInt32BE(offset + at.payloadBytes) === chunk.payloadBytes
+  )
+}
+
 /** Whether the payload of a record whose header was read matches its checksums. */
 export function payloadIsGood(from: Buffer, offset: number, header: RecordHeader): boolean {
   const { type, codec, payloadBytes } = header

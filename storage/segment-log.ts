@@ -219,6 +219,15 @@ export class SegmentLog {
     })
   }
 
+  /** See `SegmentFiles.hold`. */
+  hold(segment: number, ready: (error: Error | null, file: Segment) => void): void {
+    this.#files.hold(segment, ready)
+  }
+
+  release(file: Segment): void {
+    this.#files.release(file)
+  }
+
   /** Writes and syncs what is staged, then forgets the open segment. */
   async close(): Promise<void> {
     try {

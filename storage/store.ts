@@ -486,6 +486,7 @@ export class Store implements StoreContract {
       await core.discards.stop()
       await core.log.close().catch(() => {})
       await core.index.close()
+      await core.reader.close()
       await this.#parts.files.close()
     }
   }

@@ -8,6 +8,10 @@ import type { Core } from './core.ts'
 import { type Entry, SECTORS, sectorMask } from './entry.ts'
 import { StoreError } from './errors.ts'
 import type { View } from './lineage.ts'
+import { KIB } from './units.ts'
+
+/** A read of this size or more is taken for part of a scan: whole chunks that are not in memory do not enter the cache. */
+const SCAN_BYTES = 64 * KIB
 
 export abstract class ViewDevice implements Device {
   protected readonly core: Core
@@ -74,6 +78,7 @@ class Reading {
     const { chunkBytes } = this.#view.lineage
     const sectorBytes = chunkBytes / SECTORS
     const end = offset + this.#into.length
+    const scans = this.#into.length >= SCAN_BYTES
     for (let at = offset; at < end;) {
       const chunk = Math.floor(at / chunkBytes)
       const first = at - chunk * chunkBytes
@@ -83,10 +88,19 @@ class Reading {
       if (entry !== undefined && holds(entry, first, final, sectorBytes)) {
         entry.used = true
         entry.buffer.copy(this.#into, target, first, final)
-      } else this.#load(entry ?? this.#core.cache.add(this.#view, chunk), target, first, final)
+      } else if (scans && entry === undefined && final - first === chunkBytes) this.#copy(chunk, target)
+      else this.#load(entry ?? this.#core.cache.add(this.#view, chunk), target, first, final)
       at += final - first
     }
     this.#done(null)
+  }
+
+  #copy(chunk: number, target: number): void {
+    this.#left++
+    this.#core.loader.copy(this.#view, chunk, this.#into, target, (error, kept) => {
+      this.#promotes ||= kept
+      this.#done(error)
+    })
   }
 
   #load(entry: Entry, target: number, first: number, final: number): void {
