@@ -85,6 +85,7 @@ export class NodeReadingThread {
   async close(): Promise<void> {
     if (this.#submitted !== this.#answered) await new Promise<void>((resolve) => (this.#drained = resolve))
     this.#ended = true
+    this.#worker.ref()
     await this.#worker.terminate()
   }
 
