@@ -99,6 +99,8 @@ export class NodeReadingThread {
 
   #answer(): void {
     const { control, order, outcomes, memory } = this.#ring
+    // A message may still come while the thread is being closed.
+    if (this.#ended) return
     for (;;) {
       const done = Atomics.load(control, Counter.DONE)
       if (done === this.#answered) {
