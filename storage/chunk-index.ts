@@ -87,6 +87,11 @@ interface Queued {
   readonly overlay: OverlayRow
 }
 
+interface Unreadable {
+  readonly queued: Queued
+  readonly error: StoreError
+}
+
 export class ChunkIndex {
   readonly #environment: Environment
   readonly #directory: string
@@ -227,7 +232,7 @@ export class ChunkIndex {
     view.pages.clear()
   }
 
-  /** Everything set so far is in LevelDB, and the checkpoint says so, when this resolves. */
+  /** Everything set so far is in LevelDB, and the checkpoint says so, when this resolves. Rejects when a row stayed behind. */
   async drain(): Promise<void> {
     // A drain that is under way took its rows before this call.
     if (this.#draining !== undefined) await this.#draining.catch(() => {})
@@ -291,13 +296,18 @@ export class ChunkIndex {
     this.#queue = []
     this.#catalogueChanged = false
     for (const [name, row] of this.#options.takeCatalogueChanges()) this.#catalogueRows.set(name, row)
+    const unreadable: Unreadable[] = []
     try {
       await this.#log.synced()
-      const moved = await this.#writeRows(queue)
-      const checkpoint = await this.#writeCheckpoint(needed)
+      const moved = await this.#writeRows(queue, unreadable)
+      const left = new Set(unreadable.map(({ queued }) => queued))
+      const checkpoint = await this.#writeCheckpoint(
+        unreadable.reduce((oldest, { queued }) => Math.min(oldest, queued.overlay.position), needed),
+      )
       this.#drainedTo = target
-      for (const { lineage, overlay } of queue) remove(lineage, overlay)
+      for (const queued of queue) if (!left.has(queued)) remove(queued.lineage, queued.overlay)
       for (const [lineage, row] of moved) this.#showInPages(lineage, row)
+      this.#queue = [...left, ...this.#queue]
       this.#options.onCheckpoint(checkpoint)
     } catch (error) {
       this.#queue = queue.concat(this.#queue)
@@ -306,18 +316,28 @@ export class ChunkIndex {
       if (code !== 'NO_SPACE' && code !== 'STORE_FAILED') this.#reopen(error as Error)
       throw error
     }
+    if (unreadable[0] !== undefined) throw unreadable[0].error
   }
 
-  async #writeRows(queue: readonly Queued[]): Promise<[Lineage, Row][]> {
+  /**
+   * Where LevelDB is to hold the bytes, a row whose record cannot be read for now stays in the queue, and its record in the
+   * log: it goes to `unreadable`.
+   */
+  async #writeRows(queue: readonly Queued[], unreadable: Unreadable[]): Promise<[Lineage, Row][]> {
     const moved: [Lineage, Row][] = []
     let batch = this.#database.batch()
     let bytes = 0
-    for (const { lineage, overlay } of queue) {
+    for (const queued of queue) {
+      const { lineage, overlay } = queued
       if (lineage.dead) continue
       let row = overlay.row
       if (this.#options.dataRows) {
         const key = dataKey(row.lineage, row.chunk, row.generation)
         const payload = row.kind === RowKind.CHUNK && row.inline === undefined ? await this.#payload(row) : undefined
+        if (payload instanceof Error) {
+          unreadable.push({ queued, error: payload })
+          continue
+        }
         if (payload === undefined) batch.remove(key)
         else {
           row = { ...row, dataRow: true }
@@ -340,13 +360,16 @@ export class ChunkIndex {
     return moved
   }
 
-  /** The stored bytes of a row; undefined when its record is damaged: then reading the chunk says so, and the others go on. */
-  async #payload(row: Row): Promise<Buffer | undefined> {
+  /**
+   * The stored bytes of a row; undefined when its record is damaged: then reading the chunk says so, and the others go on.
+   * An error when it could not be read, which says nothing of what is there.
+   */
+  async #payload(row: Row): Promise<Buffer | undefined | StoreError> {
     try {
       return await this.#options.readPayload(row)
     } catch (error) {
-      if (error instanceof StoreError && error.code === 'CHUNK_DAMAGED') return undefined
-      throw error
+      if (!(error instanceof StoreError) || error.code !== 'CHUNK_DAMAGED') throw error
+      return systemCode(error) === undefined ? undefined : error
     }
   }
 
