@@ -68,8 +68,8 @@ export interface ReadingThread {
 }
 
 export interface FileSystem {
-  /** `create` fails when the file exists; `read` when it does not. */
-  open(path: string, mode: 'create' | 'read'): Promise<FileHandle>
+  /** `create` fails when the file exists; `read`, and `update` for reading and writing, when it does not. */
+  open(path: string, mode: 'create' | 'read' | 'update'): Promise<FileHandle>
   /** Names in a directory, in no particular order. */
   list(directory: string): Promise<string[]>
   makeDirectory(path: string): Promise<void>

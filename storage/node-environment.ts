@@ -77,7 +77,7 @@ async function makeDirectory(path: string): Promise<void> {
   }
 }
 
-const openFlags = { create: 'wx+', read: 'r' } as const
+const openFlags = { create: 'wx+', read: 'r', update: 'r+' } as const
 
 export const nodeFiles: FileSystem = {
   open: (path, mode) =>

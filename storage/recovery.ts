@@ -19,7 +19,7 @@ import { offsetOf, type Position, segmentOf } from './position.ts'
 import { payloadOffset, type RecordHeader, RecordType } from './record.ts'
 import { RowKind } from './row.ts'
 import type { SegmentFiles } from './segment-files.ts'
-import { type ScannedRecord, scanLog } from './segment-scan.ts'
+import { durableMark, type ScannedRecord, scanLog } from './segment-scan.ts'
 
 /** After so many records the event loop gets a turn, for the port that is already open. */
 const YIELD_RECORDS = 512
@@ -46,7 +46,9 @@ export async function recover(files: SegmentFiles, from: Position, target: Recov
   const start = { segment: segmentOf(from), offset: offsetOf(from) }
   // A crash of the process alone leaves records that can be read and are not on the disk. They are believed from here on,
   // and rows that point to them may be written before the replay is over.
-  for (const id of files.ids()) if (id >= start.segment) await files.sync(id)
+  const durable = await durableMark(files, start)
+  for (const id of files.ids())
+    if (id >= durable.segment) await files.makeDurable(id, id === durable.segment ? durable.offset : 0)
   await files.syncDirectory()
   const scan = await scanLog(files, start, async (record) => {
     bytes += record.header.payloadBytes

@@ -14,6 +14,9 @@ import { readSegmentHeader, SEGMENT_HEADER_BYTES } from './record.ts'
 /** Handles kept open for reading. The unit sets LimitNOFILE far above. */
 const OPEN_SEGMENTS_MAX = 512
 
+/** What is read and written at a time by `makeDurable`. */
+const REWRITE_BYTES = 1024 * 1024
+
 const NAME = /^([0-9a-f]{8})\.seg$/
 
 export class Segment {
@@ -146,12 +149,20 @@ export class SegmentFiles {
     if (segment.holders === 0 && segment.removed) this.#closeHandle(segment)
   }
 
-  /** Makes durable what was written to a segment by whoever wrote it. */
-  async sync(id: number): Promise<void> {
+  /**
+   * Makes durable what a segment holds from `from` on, whoever wrote it. By writing it again: what a failed sync could not
+   * bring to the disk can still be read, and the system takes it for clean, so that a further sync would do nothing.
+   */
+  async makeDurable(id: number, from: number): Promise<void> {
     const segment = this.#segments.get(id)
     if (segment === undefined) return
-    const handle = await this.#files.open(segment.path, 'read')
+    const handle = await this.#files.open(segment.path, 'update')
     try {
+      const piece = Buffer.allocUnsafe(Math.min(REWRITE_BYTES, Math.max(0, segment.bytes - from)))
+      for (let at = from; at < segment.bytes; at += piece.length) {
+        const bytes = piece.subarray(0, await readAll(handle, piece.subarray(0, segment.bytes - at), at))
+        await writeAll(handle, bytes, at)
+      }
       await new Promise<void>((resolve, reject) => handle.sync((error) => (error === null ? resolve() : reject(error))))
     } finally {
       await handle.close()
@@ -238,5 +249,20 @@ export function readAll(handle: FileHandle, into: Buffer, position: number): Pro
         more()
       })
     more()
+  })
+}
+
+function writeAll(handle: FileHandle, bytes: Buffer, position: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let done = 0
+    const more = () =>
+      handle.write(bytes, done, bytes.length - done, position + done, (error, written) => {
+        if (error !== null) return reject(error)
+        done += written
+        if (done === bytes.length) return resolve()
+        more()
+      })
+    if (bytes.length === 0) resolve()
+    else more()
   })
 }

@@ -70,6 +70,30 @@ export async function scanLog(
   return result
 }
 
+/** How far the log behind `from` is known to be on the disk: what its newest records say. */
+export async function durableMark(
+  files: SegmentFiles,
+  from: { segment: number; offset: number },
+): Promise<{ segment: number; offset: number }> {
+  let mark = positionOf(from.segment, from.offset)
+  for (const id of files.ids().reverse()) {
+    if (id < from.segment) break
+    const segment = await hold(files, id)
+    if (segment === undefined) continue
+    let found: Position | undefined
+    try {
+      const start = id === from.segment ? Math.max(from.offset, SEGMENT_HEADER_BYTES) : SEGMENT_HEADER_BYTES
+      found = await new WindowReader(segment).durableMark(start)
+    } finally {
+      files.release(segment)
+    }
+    if (found === undefined) continue
+    mark = Math.max(mark, found)
+    break
+  }
+  return { segment: segmentOf(mark), offset: offsetOf(mark) }
+}
+
 /** Whether the end of a segment's predecessor is not there, and never was durable: then the log ends at `reached`. */
 async function followsLoss(
   files: SegmentFiles,
@@ -196,15 +220,26 @@ class WindowReader {
   }
 
   async durableBeyond(offset: number, bad: Position): Promise<boolean> {
+    for await (const mark of this.#marks(offset)) if (mark > bad) return true
+    return false
+  }
+
+  /** The highest durable mark at or behind an offset; undefined when there is no record. */
+  async durableMark(offset: number): Promise<Position | undefined> {
+    let highest: Position | undefined
+    for await (const mark of this.#marks(offset)) highest = Math.max(highest ?? 0, mark)
+    return highest
+  }
+
+  async *#marks(offset: number): AsyncGenerator<Position> {
     for (let at = offset; at < this.#segment.bytes;) {
       const header = await this.header(at)
       if (header === undefined) at += RECORD_ALIGN_BYTES
       else {
-        if (positionOf(header.durableSegment, header.durableOffset) > bad) return true
+        yield positionOf(header.durableSegment, header.durableOffset)
         at += recordBytes(header.type, header.codec, header.payloadBytes)
       }
     }
-    return false
   }
 
   /** Makes the window hold `bytes` from an offset on, as far as the file goes. */
