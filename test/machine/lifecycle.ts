@@ -26,8 +26,8 @@ t.test('a disk under a file system, from its making to its deletion', needsMachi
   await mount(machine, '/dev/nbd0', '/mnt/source')
   await machine.run(`cd /mnt/source && mkdir -p small deep/er/still
     for i in $(seq 1 100); do echo "file $i" >small/$i; done
-    for i in 1 2 3; do dd if=/dev/urandom of=large$i bs=1M count=8 2>/dev/null; done
-    dd if=/dev/urandom of=unread bs=1M count=32 2>/dev/null
+    for i in 1 2 3; do dd if=/dev/urandom of=large$i bs=1M count=4 2>/dev/null; done
+    dd if=/dev/urandom of=unread bs=1M count=16 2>/dev/null
     seq 1 200000 >deep/er/still/numbers && ln -s small/1 link && sync`)
   const original = await checksums(machine, '/mnt/source')
   const originalUnread = await machine.run('sha256sum </mnt/source/unread')
@@ -35,11 +35,11 @@ t.test('a disk under a file system, from its making to its deletion', needsMachi
 
   await daemon.thaw('snapshot', 'create', 'disk0@before')
   await machine.run(`cd /mnt/source && rm -r small large1 && echo changed >>deep/er/still/numbers
-    dd if=/dev/urandom of=large2 bs=1M count=8 conv=notrunc 2>/dev/null && rm unread && seq 1 1000 >new && sync`)
+    dd if=/dev/urandom of=large2 bs=1M count=4 conv=notrunc 2>/dev/null && rm unread && seq 1 1000 >new && sync`)
   t.not(await checksums(machine, '/mnt/source'), original, 'the source has changed')
 
   // So slow that data are missing until the daemon has been restarted: what is read is kept, but not the file `unread`.
-  await daemon.thaw('restore', 'disk0@before', 'copy', '--rate', '256KiB/s')
+  await daemon.thaw('restore', 'disk0@before', 'copy', '--rate', '64KiB/s')
   await using copyKeeper = await attach(machine, daemon, 'copy', '/dev/nbd1')
   // The snapshot is of a mounted file system: its journal is replayed, and then there is nothing left to repair.
   t.ok((await machine.attempt('fsck.ext4 -fp /dev/nbd1', minute)).status <= 1, 'fsck repairs no more than the journal')
@@ -134,5 +134,5 @@ async function checksums(machine: Machine, folder: string): Promise<string> {
 }
 
 function fio(folder: string): string {
-  return `fio --name=fio --directory=${folder} --size=16M --bs=4k --rw=randrw --ioengine=psync --fsync=32 --verify=crc32c --verify_fatal=1 --randrepeat=0 --runtime=20`
+  return `fio --name=fio --directory=${folder} --size=8M --bs=4k --rw=randrw --ioengine=psync --fsync=32 --verify=crc32c --verify_fatal=1 --randrepeat=0 --runtime=20`
 }

@@ -41,9 +41,10 @@ t.test('installed, under systemd', needsSystem(), async (t) => {
   await run('mkfs.ext4 -q /dev/nbd0 && mount /dev/nbd0 /mnt && seq 1 100000 >/mnt/numbers && sync')
   const original = await run('sha256sum </mnt/numbers')
 
-  const writing = run('for i in $(seq 1 100); do echo $i >/mnt/$i && sync /mnt/$i || exit 1; done')
+  // From before the restart until after it.
+  const writing = run('while [ ! -e /tmp/enough ]; do echo $((i += 1)) >/mnt/count && sync /mnt/count || exit 1; done')
   writing.catch(() => {})
-  await run('systemctl restart thawd.service')
+  await run('until [ -s /mnt/count ]; do sleep 0.1; done && systemctl restart thawd.service && touch /tmp/enough')
   await writing
   t.equal(await run('echo 3 >/proc/sys/vm/drop_caches; sha256sum </mnt/numbers'), original, 'restarted under the mount')
 
