@@ -4,7 +4,7 @@
  * before anything was copied; what is read is kept; what nobody reads is copied;
  * and in the end it needs neither the snapshot nor the disk it came from.
  *
- *     THAW_TEST_IMAGE_MIB=1024   the size of the image (default: 192)
+ *     THAW_TEST_IMAGE_MIB=1024   the size of the image (default: 96)
  */
 
 import t from 'tap'
@@ -17,7 +17,7 @@ import { needs } from '../fixtures/tools.ts'
 import { until } from '../fixtures/until.ts'
 
 const MiB = 2 ** 20
-const imageMiB = Number(process.env['THAW_TEST_IMAGE_MIB'] ?? 192)
+const imageMiB = Number(process.env['THAW_TEST_IMAGE_MIB'] ?? 96)
 const size = imageMiB * MiB
 const original = 1
 const later = 2
