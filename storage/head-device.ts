@@ -8,7 +8,7 @@ import type { Completion } from './contract.ts'
 import type { Core } from './core.ts'
 import { type Entry, sectorMask } from './entry.ts'
 import type { Lineage } from './lineage.ts'
-import { ViewDevice } from './view-device.ts'
+import { BULK_BYTES, ViewDevice } from './view-device.ts'
 
 /** Zeroes for the ends of discards, which are less than a chunk. */
 const zeroes = Buffer.alloc(1024 * 1024)
@@ -119,21 +119,23 @@ export class HeadDevice extends ViewDevice {
     then()
   }
 
-  /** Copies bytes into the entries of a range and marks them written. */
+  /** Copies bytes into the entries of a range and marks them written, or into the log. */
   #put(offset: number, source: Buffer, length: number): void {
     const { chunkBytes, sectorBytes } = this
+    const { writeBack } = this.core
     const end = offset + length
+    const inBulk = length >= BULK_BYTES
     const final = this.#pin(end - 1)
     for (let at = offset; at < end;) {
       const chunk = Math.floor(at / chunkBytes)
       const first = at - chunk * chunkBytes
       const upTo = Math.min(chunkBytes, first + end - at)
-      const entry = this.#writable(chunk)
-      source.copy(entry.buffer, first, at - offset, at - offset + upTo - first)
-      this.core.writeBack.touch(
-        entry,
-        sectorMask(Math.floor(first / sectorBytes), Math.floor((upTo - 1) / sectorBytes)),
-      )
+      const isWhole = upTo - first === chunkBytes
+      if (!(inBulk && isWhole && writeBack.appendThrough(this.#lineage, chunk, source, at - offset))) {
+        const entry = this.#writable(chunk)
+        source.copy(entry.buffer, first, at - offset, at - offset + upTo - first)
+        writeBack.touch(entry, sectorMask(Math.floor(first / sectorBytes), Math.floor((upTo - 1) / sectorBytes)))
+      }
       at += upTo - first
     }
     if (final !== undefined) final.pinned = false

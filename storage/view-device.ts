@@ -10,8 +10,11 @@ import { StoreError } from './errors.ts'
 import type { View } from './lineage.ts'
 import { KIB } from './units.ts'
 
-/** A read of this size or more is taken for part of a scan: whole chunks that are not in memory do not enter the cache. */
-const SCAN_BYTES = 64 * KIB
+/**
+ * A request of this size or more is taken for part of a scan or a copy: its whole chunks pass the cache by when they
+ * are not in it, because a scan shall not flush what is read again and again.
+ */
+export const BULK_BYTES = 64 * KIB
 
 export abstract class ViewDevice implements Device {
   protected readonly core: Core
@@ -78,7 +81,7 @@ class Reading {
     const { chunkBytes } = this.#view.lineage
     const sectorBytes = chunkBytes / SECTORS
     const end = offset + this.#into.length
-    const scans = this.#into.length >= SCAN_BYTES
+    const inBulk = this.#into.length >= BULK_BYTES
     for (let at = offset; at < end;) {
       const chunk = Math.floor(at / chunkBytes)
       const first = at - chunk * chunkBytes
@@ -88,7 +91,7 @@ class Reading {
       if (entry !== undefined && holds(entry, first, final, sectorBytes)) {
         entry.used = true
         entry.buffer.copy(this.#into, target, first, final)
-      } else if (scans && entry === undefined && final - first === chunkBytes) this.#copy(chunk, target)
+      } else if (inBulk && entry === undefined && final - first === chunkBytes) this.#copy(chunk, target)
       else this.#load(entry ?? this.#core.cache.add(this.#view, chunk), target, first, final)
       at += final - first
     }

@@ -149,6 +149,42 @@ export class WriteBack {
     this.#becameDirty(entry)
   }
 
+  /**
+   * Appends a whole chunk of a large write at once, past the cache: what is written in bulk is seldom written again
+   * soon. Assigns the sequence. False when it has to go through the cache: the log takes nothing in bulk now, or the
+   * chunk is too large to be compressed here.
+   */
+  appendThrough(lineage: Lineage, chunk: number, source: Buffer, from: number): boolean {
+    const { log, index, cache } = this.#core
+    if (!log.hasRoom || !index.hasRoom || log.failure !== undefined) return false
+    const payload = source.subarray(from, from + lineage.chunkBytes)
+    const { compress } = this.#options
+    if (payload.length > COMPRESS_HERE_BYTES_MAX && compress && lineage.compressSkip === 0) return false
+    const entry = lineage.head.entries.get(chunk)
+    if (entry !== undefined) {
+      this.supersede(entry, lineage.generation)
+      cache.detach(entry)
+    }
+    const sequence = ++this.#core.sequence
+    if (isZero(payload)) this.#appendHole(lineage, chunk, lineage.generation, sequence)
+    else {
+      const compressed = this.#tryToCompress(lineage)
+        ? this.#core.environment.compression.compressNow(payload)
+        : undefined
+      const shrank = compressed !== undefined && this.#shrank(lineage, compressed)
+      const [codec, stored] = shrank ? [Codec.LZ4, compressed] : [Codec.RAW, payload]
+      this.#appendRecord(lineage, chunk, lineage.generation, sequence, codec, stored)
+    }
+    return true
+  }
+
+  /** A newer version of the entry's chunk, of `generation`, comes into the log: only what an older generation needs of it is kept. */
+  supersede(entry: Entry, generation: number): void {
+    if (entry.unfolded === 0 || entry.generation === generation) this.drop(entry)
+    // Of one chunk, an older generation comes first in the log.
+    else this.logEntry(entry)
+  }
+
   /** The entry's bytes need not be kept: discarded, or its lineage is gone. */
   drop(entry: Entry): void {
     entry.unlogged = 0
@@ -421,10 +457,10 @@ export class WriteBack {
       if (error !== null) return this.#folded(entry, error, done)
       if (entry.unfolded === 0 && !entry.promote) return this.#folded(entry, null, done)
       if (isZero(entry.buffer)) {
-        this.#appendHole(entry)
+        this.#becomeHole(entry)
         return this.#folded(entry, null, done)
       }
-      if (!this.#tryToCompress(entry)) {
+      if (!this.#tryToCompress(entry.view.lineage)) {
         this.#appendWhole(entry, Codec.RAW, entry.buffer)
         return this.#folded(entry, null, done)
       }
@@ -461,8 +497,7 @@ export class WriteBack {
     return lineage.compressMisses === 0 && lineage.unlogged.size > 8 && entry.unlogged === WHOLE
   }
 
-  #tryToCompress(entry: Entry): boolean {
-    const { lineage } = entry.view
+  #tryToCompress(lineage: Lineage): boolean {
     if (!this.#options.compress) return false
     if (lineage.compressSkip > 0) {
       lineage.compressSkip--
@@ -483,18 +518,21 @@ export class WriteBack {
 
   /** Appends a chunk compressed when that saved something, and raw when not or when it was written to meanwhile (undefined). */
   #appendCompressed(entry: Entry, compressed: Buffer | undefined): void {
-    const { lineage } = entry.view
-    const shrank = compressed !== undefined && compressed.length <= entry.buffer.length * SHRINK_MAX
-    if (shrank) {
+    if (compressed !== undefined && this.#shrank(entry.view.lineage, compressed)) {
+      this.#appendWhole(entry, Codec.LZ4, compressed)
+    } else this.#appendWhole(entry, Codec.RAW, entry.buffer)
+  }
+
+  /** Whether compressing a chunk saved something; how soon it is tried again depends on it. */
+  #shrank(lineage: Lineage, compressed: Buffer): boolean {
+    if (compressed.length <= lineage.chunkBytes * SHRINK_MAX) {
       lineage.compressMisses = 0
       lineage.compressSkip = 0
-      return this.#appendWhole(entry, Codec.LZ4, compressed)
+      return true
     }
-    if (compressed !== undefined) {
-      lineage.compressMisses = Math.min(lineage.compressMisses + 1, 8)
-      lineage.compressSkip = skipAfter(lineage.compressMisses)
-    }
-    this.#appendWhole(entry, Codec.RAW, entry.buffer)
+    lineage.compressMisses = Math.min(lineage.compressMisses + 1, 8)
+    lineage.compressSkip = skipAfter(lineage.compressMisses)
+    return false
   }
 
   #appendWhole(entry: Entry, codec: Codec, payload: Buffer): void {
@@ -505,6 +543,20 @@ export class WriteBack {
   #appendChunk(entry: Entry, generation: number, sequence: number, codec: Codec, payload: Buffer): void {
     const { lineage } = entry.view
     if (lineage.dead) return this.drop(entry)
+    this.#appendRecord(lineage, entry.chunk, generation, sequence, codec, payload)
+    entry.unlogged = 0
+    entry.unfolded = 0
+    this.#becameClean(entry)
+  }
+
+  #appendRecord(
+    lineage: Lineage,
+    chunk: number,
+    generation: number,
+    sequence: number,
+    codec: Codec,
+    payload: Buffer,
+  ): void {
     const position = this.#core.log.append(
       {
         type: RecordType.CHUNK,
@@ -512,7 +564,7 @@ export class WriteBack {
         sequence,
         lineage: lineage.id,
         generation,
-        chunk: entry.chunk,
+        chunk,
         extent: 0,
         payloadBytes: payload.length,
         chunkBytes: lineage.chunkBytes,
@@ -525,7 +577,7 @@ export class WriteBack {
       lineage,
       {
         lineage: lineage.id,
-        chunk: entry.chunk,
+        chunk,
         generation,
         sequence,
         kind: RowKind.CHUNK,
@@ -538,17 +590,20 @@ export class WriteBack {
       },
       position,
     )
+  }
+
+  /** A chunk that became all zeroes is a hole. */
+  #becomeHole(entry: Entry): void {
+    const { lineage } = entry.view
+    if (lineage.dead) return this.drop(entry)
+    if (entry.promote) this.#appendHole(lineage, entry.chunk, 0, ++this.#core.sequence)
+    else this.#appendHole(lineage, entry.chunk, entry.generation, entry.sequence)
     entry.unlogged = 0
     entry.unfolded = 0
     this.#becameClean(entry)
   }
 
-  /** A chunk that became all zeroes is a hole. */
-  #appendHole(entry: Entry): void {
-    const { lineage } = entry.view
-    if (lineage.dead) return this.drop(entry)
-    const generation = entry.promote ? 0 : entry.generation
-    const sequence = entry.promote ? ++this.#core.sequence : entry.sequence
+  #appendHole(lineage: Lineage, chunk: number, generation: number, sequence: number): void {
     const position = this.#core.log.append(
       {
         type: RecordType.HOLE,
@@ -556,7 +611,7 @@ export class WriteBack {
         sequence,
         lineage: lineage.id,
         generation,
-        chunk: entry.chunk,
+        chunk,
         extent: 1,
         payloadBytes: 0,
         chunkBytes: lineage.chunkBytes,
@@ -565,10 +620,7 @@ export class WriteBack {
       },
       nothing,
     )
-    this.#core.index.set(lineage, holeRow(lineage.id, entry.chunk, generation, sequence, position), position)
-    entry.unlogged = 0
-    entry.unfolded = 0
-    this.#becameClean(entry)
+    this.#core.index.set(lineage, holeRow(lineage.id, chunk, generation, sequence, position), position)
   }
 
   #appendPatch(entry: Entry): void {
@@ -632,6 +684,7 @@ function firstToFold(entries: Set<Entry>, tickMax: number, agedTick: number): En
 
 const zeroes = Buffer.alloc(1024 * 1024)
 
+/** All bytes, at most 1 MiB of them. */
 function isZero(buffer: Buffer): boolean {
   return buffer[0] === 0 && buffer.compare(zeroes, 0, buffer.length) === 0
 }
