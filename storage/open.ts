@@ -14,7 +14,7 @@ import { Discards } from './discards.ts'
 import type { Environment, LevelDatabase } from './environment.ts'
 import { isNoSpace, StoreError, systemCode } from './errors.ts'
 import { Lineage } from './lineage.ts'
-import { forgetLineage } from './forget.ts'
+import { forgetHead, forgetLineage } from './forget.ts'
 import { indexDirectory, type Marker, openMarker, segmentsDirectory } from './marker.ts'
 import { levelOptions, nodeEnvironment } from './node-environment.ts'
 import { type Position, positionOf, segmentOf } from './position.ts'
@@ -340,8 +340,11 @@ function assemble(environment: Environment, options: StoreOptions, with_: Ingred
     },
     recovered: () => {
       recoveringFrom = Number.POSITIVE_INFINITY
+      const heads = new Set([...catalogue.disks.values()].map((disk) => disk.lineage))
       for (const record of catalogue.lineages.values()) {
         connect(record)
+        // Patches of a head that is gone: the chunks that they belong to may be gone as well.
+        if (!heads.has(record.id)) forgetHead(lineageOf(record), core)
         // What the records told of a snapshot that was never finished must be known when they are not replayed any more.
         const { generation } = lineageOf(record)
         if (generation === record.generation) continue
