@@ -292,7 +292,8 @@ export class ChunkIndex {
     // covered from here on gets a row in the next queue, and until that is written a replay needs what there is now.
     const target = this.#log.stagedPosition
     const needed = Math.min(target, this.#options.oldestNeeded())
-    const queue = this.#queue.filter(({ overlay }) => !overlay.replaced)
+    // What is deleted by now needs no rows, for this checkpoint has its deletion as well; what is deleted from here on does.
+    const queue = this.#queue.filter(({ lineage, overlay }) => !overlay.replaced && !lineage.dead)
     this.#queue = []
     this.#catalogueChanged = false
     for (const [name, row] of this.#options.takeCatalogueChanges()) this.#catalogueRows.set(name, row)
@@ -329,7 +330,6 @@ export class ChunkIndex {
     let bytes = 0
     for (const queued of queue) {
       const { lineage, overlay } = queued
-      if (lineage.dead) continue
       let row = overlay.row
       if (this.#options.dataRows) {
         const key = dataKey(row.lineage, row.chunk, row.generation)

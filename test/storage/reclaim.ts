@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict'
 import t from 'tap'
+import type { Device } from '../../storage/contract.ts'
 import { openStore } from '../../storage/open.ts'
 import type { Store } from '../../storage/store.ts'
 import { read, write } from '../fixtures/device-calls.ts'
@@ -20,9 +21,14 @@ function filled(letter: string): Buffer {
   return Buffer.alloc(CHUNK, letter)
 }
 
+/** So that whoever needs the log to be durable has to wait. */
+async function keepSyncing(device: Device): Promise<never> {
+  for (;;) await write(device, 0, filled('x'), { fua: true })
+}
+
 /**
- * Deletes something, which starts the freeing of rows, and `micros` later something else of the same lineage; the power
- * is cut before that can be durable. Resolves with the store as it is found then.
+ * Deletes something, which starts the freeing of rows, and `micros` later something else of the same lineage, which
+ * cannot be made durable before the power is cut. Resolves with the store as it is found then.
  */
 async function cutInSecondDeletion(
   simulation: Simulation,
@@ -31,29 +37,25 @@ async function cutInSecondDeletion(
 ): Promise<Store> {
   const { world } = simulation
   const store = await open(simulation, true)
-  await store.createDisk({ name: 'd', sizeBytes: CHUNK, chunkBytes: CHUNK })
-  for (const [letter, snapshot] of [
-    ['a', 'first'],
-    ['b', 'second'],
-    ['c', undefined],
-  ] as const) {
-    await write(store.diskDevice('d'), 0, filled(letter))
-    if (snapshot !== undefined) await store.createSnapshot('d', snapshot)
-  }
+  for (const name of ['d', 'other']) await store.createDisk({ name, sizeBytes: CHUNK, chunkBytes: CHUNK })
+  const device = store.diskDevice('d')
+  await write(device, 0, filled('a'))
+  await store.createSnapshot('d', 'first')
+  await write(device, 0, filled('b'))
+  await store.createSnapshot('d', 'second')
   await world.sleep(SETTLED_MILLIS)
-  void store.deleteSnapshots([{ disk: 'd', snapshot: 'first' }])
+  // The row of this one is still on its way.
+  await write(device, 0, filled('c'), { fua: true })
+  store.deleteSnapshots([{ disk: 'd', snapshot: 'first' }]).catch(() => {})
+  keepSyncing(store.diskDevice('other')).catch(() => {})
   await world.sleep(micros / 1000)
-  let durable = false
-  const deleted = second(store).then(() => {
-    durable = true
-  })
-  // As late as possible: until just before the decision would be durable.
-  simulation.disk.onCall = ({ call }) => {
-    if (call === 'write') simulation.powerCut(() => 'none')
-  }
-  await Promise.race([deleted, world.sleep(100)])
-  assert.ok(!durable)
-  simulation.disk.onCall = undefined
+  // Not durable for as long as what is under way may take.
+  simulation.faults.add({ call: 'file.write', code: 'ENOSPC', from: 1, count: Number.POSITIVE_INFINITY })
+  const deleted = second(store)
+  await assert.rejects(deleted, { code: 'NO_SPACE' })
+  await world.sleep(100)
+  simulation.powerCut(() => 'none')
+  simulation.faults.clear()
   return open(simulation, false)
 }
 
