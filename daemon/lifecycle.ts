@@ -111,8 +111,8 @@ export class Daemon {
 
       const { storeId } = await store.status()
       const exports = new Exports({ store, storeId })
-      const requests = new RequestLog({ log })
-      const nbd = new NbdListener({
+      const requests = new RequestLog({ log, look: () => nbd.reportHanging() })
+      const nbd: NbdListener = new NbdListener({
         exports,
         events: nbdEvents(log, requests),
         connectionsMax: configuration.connectionsMax,

@@ -68,6 +68,8 @@ export interface NbdListenerEvents {
   failed?(client: NbdClient, request: RequestReport, error: Error): void
   /** The device took longer than a second. */
   slow?(client: NbdClient, request: RequestReport, millis: number): void
+  /** The device has had it for many seconds, and has it still. */
+  hanging?(client: NbdClient, request: RequestReport, millis: number): void
   /** A socket or a listener failed. */
   error?(error: Error): void
 }
@@ -127,6 +129,11 @@ export class NbdListener {
   /** Who is connected, in the order in which they came. */
   clients(): Iterable<NbdClient> {
     return this.#clients.keys()
+  }
+
+  /** Has requests reported that hang; to be called about once a second. */
+  reportHanging(): void {
+    for (const { connection } of this.#clients.values()) connection.reportHanging()
   }
 
   /**
@@ -196,6 +203,7 @@ export class NbdListener {
         violated: (reason) => events.violated?.(client, reason),
         failed: (request, error) => events.failed?.(client, request, error),
         slow: (request, millis) => events.slow?.(client, request, millis),
+        hanging: (request, millis) => events.hanging?.(client, request, millis),
       },
       leaving: () => events.leaving?.(client),
       closed: () => {

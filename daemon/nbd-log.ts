@@ -35,6 +35,7 @@ export function nbdEvents(log: Log, requests: RequestLog): NbdListenerEvents {
     },
     failed: (_client, request, error) => requests.failed(request, error),
     slow: (_client, request, millis) => requests.slow(request, millis),
+    hanging: (_client, request, millis) => requests.hanging(request, millis),
     error: (error) => log.error('a connection failed', { error }),
   }
 }

@@ -1,8 +1,9 @@
 /**
- * What is worth a line about single requests: those that failed, and those that
- * took over a second. A full disk refuses thousands of writes a second, so the
- * first failure of an export and code is told at once and the others are
- * counted; slow requests are gathered into one line a second for each export.
+ * What is worth a line about single requests: those that failed, those that took
+ * over a second, and those that hang. A full disk refuses thousands of writes a
+ * second, so the first failure of an export and code is told at once and the others
+ * are counted; slow requests, and those that hang, are gathered into one line a
+ * second for each export.
  */
 import type { RequestReport } from '../protocol/observer.ts'
 import { errorCode, type Log } from './log.ts'
@@ -18,17 +19,31 @@ interface Failures {
   count: number
 }
 
+/** Requests of an export that were reported for the same reason. */
+interface Gathered {
+  count: number
+  /** The one that took longest. */
+  longest: RequestReport
+  millis: number
+}
+
 export class RequestLog {
   readonly #log: Log
   readonly #now: () => number
   readonly #failures = new Map<string, Failures>()
-  readonly #slow = new Map<string, { count: number; longest: RequestReport; millis: number }>()
+  readonly #slow = new Map<string, Gathered>()
+  readonly #hanging = new Map<string, Gathered>()
   readonly #timer: NodeJS.Timeout
 
-  constructor({ log, now = () => performance.now() }: { readonly log: Log; now?(): number }) {
+  /** `look` is called once a second, for what happens without an event. */
+  constructor(options: { readonly log: Log; now?(): number; look?(): void }) {
+    const { log, now = () => performance.now(), look = () => {} } = options
     this.#log = log
     this.#now = now
-    this.#timer = setInterval(() => this.tick(), tickMillis)
+    this.#timer = setInterval(() => {
+      look()
+      this.tick()
+    }, tickMillis)
     this.#timer.unref()
   }
 
@@ -46,25 +61,18 @@ export class RequestLog {
 
   /** `millis`: from the request's arrival to the device's answer. */
   slow(request: RequestReport, millis: number): void {
-    const slow = this.#slow.get(request.exportName)
-    if (slow === undefined) {
-      this.#slow.set(request.exportName, { count: 1, longest: request, millis })
-      return
-    }
-    slow.count += 1
-    if (millis <= slow.millis) return
-    slow.longest = request
-    slow.millis = millis
+    gather(this.#slow, request, millis)
+  }
+
+  /** `millis`: since the request's arrival. When it ends after all, it is a slow one too. */
+  hanging(request: RequestReport, millis: number): void {
+    gather(this.#hanging, request, millis)
   }
 
   /** Writes what has gathered; called once a second. */
   tick(): void {
-    for (const [exportName, { count, longest, millis }] of this.#slow) {
-      const { command, offset, length } = longest
-      const fields = { export: exportName, count, request: command, offset, length, millis: Math.round(millis) }
-      this.#log.warning('requests took over 1 s', fields)
-    }
-    this.#slow.clear()
+    this.#tell('requests took over 1 s', this.#slow)
+    this.#tell('requests are still running after 10 s', this.#hanging)
     const now = this.#now()
     for (const [key, failures] of this.#failures) {
       if (now - failures.since < repeatMillis) continue
@@ -84,4 +92,25 @@ export class RequestLog {
     clearInterval(this.#timer)
     this.tick()
   }
+
+  #tell(what: string, gathered: Map<string, Gathered>): void {
+    for (const [exportName, { count, longest, millis }] of gathered) {
+      const { command, offset, length } = longest
+      const fields = { export: exportName, count, request: command, offset, length, millis: Math.round(millis) }
+      this.#log.warning(what, fields)
+    }
+    gathered.clear()
+  }
+}
+
+function gather(into: Map<string, Gathered>, request: RequestReport, millis: number): void {
+  const gathered = into.get(request.exportName)
+  if (gathered === undefined) {
+    into.set(request.exportName, { count: 1, longest: request, millis })
+    return
+  }
+  gathered.count += 1
+  if (millis <= gathered.millis) return
+  gathered.longest = request
+  gathered.millis = millis
 }

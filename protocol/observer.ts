@@ -23,6 +23,8 @@ export interface ConnectionObserver {
   failed?(request: RequestReport, error: Error): void
   /** The device took longer than a second. */
   slow?(request: RequestReport, millis: number): void
+  /** The device has had it for so long, and has it still. Once for each request. */
+  hanging?(request: RequestReport, millis: number): void
 }
 
 export interface ConnectionCounters {

@@ -22,6 +22,11 @@ export class Request implements Completion {
   readonly length: number
   /** When it was given to the device, milliseconds of the connection's clock. */
   startedMillis = 0
+  /** The requests that the device was given before and after this one, of those that it still has. */
+  older: Request | null = null
+  newer: Request | null = null
+  /** It was told that the device does not come back with it. */
+  isToldHanging = false
   /** A READ: where its reply is built. Any other: null, its reply has only a header. */
   slab: Slab | null = null
   start = 0

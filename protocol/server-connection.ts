@@ -128,6 +128,11 @@ export class ServerConnection implements NegotiationHost, TransmissionHost {
     this.#settle()
   }
 
+  /** Has requests reported that the device has had for too long. To be called now and then. */
+  reportHanging(): void {
+    this.#transmission?.reportHanging()
+  }
+
   /**
    * The server stops. While negotiating, options are answered with
    * ERR_SHUTDOWN and the client may say ABORT; when transmitting, the requests

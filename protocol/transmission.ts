@@ -23,6 +23,9 @@ import { writeSimpleReply } from './simple-reply.ts'
 /** A request that the device holds for longer is reported. */
 export const slowRequestMillis = 1000
 
+/** One that is not back after so long is reported while it is under way, for it may never come back. */
+export const hangingRequestMillis = 10_000
+
 /** What transmission needs of the connection around it. */
 export interface TransmissionHost {
   readonly outbox: Outbox
@@ -57,6 +60,9 @@ export class Transmission {
   #nowMillis = 0
   #consuming = false
   #over = false
+  /** The ends of the list of requests that the device has, in the order in which it was given them. */
+  #oldest: Request | null = null
+  #newest: Request | null = null
 
   constructor(door: Door, host: TransmissionHost) {
     this.door = door
@@ -147,6 +153,7 @@ export class Transmission {
     const { offset, length } = request
     const fua = (request.flags & NBD_CMD_FLAG.FUA) !== 0
     this.executing++
+    this.#link(request)
     request.startedMillis = this.#nowMillis
     // Nothing to do is done; devices see lengths of at least 1.
     if (length === 0 && request.type !== NBD_CMD.FLUSH && request.type !== NBD_CMD.READ) {
@@ -180,6 +187,7 @@ export class Transmission {
     const host = this.#host
     const { counters, outbox } = host
     this.executing--
+    this.#unlink(request)
     const number = error === null ? 0 : this.#failed(request, error)
     // Inside `consume` no time has passed that the clock would show.
     if (!this.#consuming) this.#reportIfSlow(request)
@@ -222,6 +230,34 @@ export class Transmission {
   #reportIfSlow(request: Request): void {
     const millis = this.#host.now() - request.startedMillis
     if (millis > slowRequestMillis) this.#host.observer.slow?.(this.#report(request), millis)
+  }
+
+  /** Reports requests that the device has had for too long, each once. To be called now and then: no request has a timer. */
+  reportHanging(): void {
+    const now = this.#host.now()
+    for (let request = this.#oldest; request !== null; request = request.newer) {
+      const millis = now - request.startedMillis
+      if (millis <= hangingRequestMillis) return
+      if (request.isToldHanging) continue
+      request.isToldHanging = true
+      this.#host.observer.hanging?.(this.#report(request), millis)
+    }
+  }
+
+  #link(request: Request): void {
+    const newest = this.#newest
+    request.older = newest
+    if (newest === null) this.#oldest = request
+    else newest.newer = request
+    this.#newest = request
+  }
+
+  #unlink(request: Request): void {
+    const { older, newer } = request
+    if (older === null) this.#oldest = newer
+    else older.newer = newer
+    if (newer === null) this.#newest = older
+    else newer.older = older
   }
 
   #report(request: Request): RequestReport {

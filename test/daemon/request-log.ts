@@ -29,6 +29,20 @@ t.test('slow requests are one line a second, with the longest', async (t) => {
   requests.close()
 })
 
+t.test('requests that hang are told of before they end', async (t) => {
+  const { lines, requests } = gathered()
+  requests.hanging(request, 10_400)
+  requests.hanging({ ...request, offset: 0 }, 10_300)
+  requests.tick()
+  t.strictSame(lines.splice(0), [
+    '<4>requests are still running after 10 s  export=disk0 count=2 request=WRITE offset=4096 length=512 millis=10400',
+  ])
+  requests.slow(request, 20_000)
+  requests.tick()
+  t.match(lines, [/took over 1 s .* millis=20000$/])
+  requests.close()
+})
+
 t.test('the first failure is told at once, the others are counted', async (t) => {
   const { lines, clock, requests } = gathered()
   const error = new StoreError('NO_SPACE', 'the file system is full')

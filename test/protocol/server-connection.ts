@@ -1,5 +1,6 @@
 /** The same dialogue however it is cut, replies in batches, and what is told about it. */
 
+import type { RequestReport } from '../../protocol/observer.ts'
 import t from 'tap'
 import { NBD_CMD, NBD_OPT } from '../../protocol/constants.ts'
 import { encodeClientFlags, encodeInfoRequest, encodeOption, encodeRequest } from '../../protocol/client/encoder.ts'
@@ -231,6 +232,47 @@ t.test('a slow request is reported once', async (t) => {
   now = 1001
   device.pending[0]!.finish()
   t.strictSame(slow, [[{ exportName: 'disk', command: 'WRITE', offset: 0, length: 8 }, 1001]])
+})
+
+t.test('a request that hangs is reported while it does, once, and again when it ends', async (t) => {
+  let now = 0
+  const device = new LateDevice(65536)
+  const told: unknown[] = []
+  const observer = {
+    slow: ({ offset }: RequestReport, millis: number) => void told.push(['slow', offset, millis]),
+    hanging: ({ offset }: RequestReport, millis: number) => void told.push(['hanging', offset, millis]),
+  }
+  const bench = new Bench(new TestExports(new TestExport(device, 65536)), { observer, now: () => now }).go()
+  const look = () => {
+    bench.connection.reportHanging()
+    return told.splice(0)
+  }
+  for (const offset of [0, 512, 1024]) bench.read(offset, offset, 4)
+  now = 5000
+  bench.read(4, 2048, 4)
+  now = 10_000
+  t.strictSame(look(), [])
+  // The one in the middle, then the first: what is left is found from both ends.
+  device.pending[1]!.finish()
+  now = 10_001
+  t.strictSame(look(), [
+    ['slow', 512, 10_000],
+    ['hanging', 0, 10_001],
+    ['hanging', 1024, 10_001],
+  ])
+  device.pending[0]!.finish()
+  now = 15_001
+  t.strictSame(look(), [
+    ['slow', 0, 10_001],
+    ['hanging', 2048, 10_001],
+  ])
+  device.pending[1]!.finish()
+  bench.read(5, 4096, 4)
+  now = 25_002
+  t.strictSame(look(), [
+    ['slow', 2048, 10_001],
+    ['hanging', 4096, 10_001],
+  ])
 })
 
 t.test('counters', async (t) => {
