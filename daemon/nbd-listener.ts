@@ -1,12 +1,10 @@
 /**
- * The NBD server of the process: listens in any number of places, counts and
- * limits the clients, and tells who is there. It knows sockets and time; the
- * protocol is in `ServerConnection`, the exports are given.
+ * The NBD server of the process: takes the clients of any number of sockets that
+ * listen, counts and limits them, and tells who is there. It knows sockets and
+ * time; the protocol is in `ServerConnection`, the exports are given.
  */
 
-import { chmod } from 'node:fs/promises'
-import { createServer } from 'node:net'
-import type { ListenOptions, Server, Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import type { ExportTable } from '../protocol/export.ts'
 import { handshakeMillisMax } from '../protocol/limits.ts'
 import type { ConnectionCounters, RequestReport } from '../protocol/observer.ts'
@@ -16,20 +14,11 @@ import { NbdSocket } from './nbd-socket.ts'
 /** Clients at a time, over all listeners (as in qemu); each may cost `bytesInFlightMax`. */
 export const connectionsMaxDefault = 100
 
-/** A silent peer that is gone is noticed by keepalive, first asked after so long, milliseconds. An idle one is never dropped. */
-const keepAliveMillis = 60_000
-
 /** At `stop`, a client that has not chosen an export has nothing at stake and gets no longer than this, milliseconds. */
 const negotiatingGraceMillis = 500
 
 /** At `stop`, until the last request is answered and taken, milliseconds. */
 const stopGraceMillisDefault = 10_000
-
-/** Where to listen: a port, a path, or a descriptor that somebody else has bound (systemd). */
-export type ListenPlace =
-  | { readonly host: string; readonly port: number }
-  | { readonly path: string; readonly mode?: number }
-  | { readonly fd: number }
 
 /** Where a listener is. */
 export interface BoundPlace {
@@ -70,7 +59,7 @@ export interface NbdListenerEvents {
   slow?(client: NbdClient, request: RequestReport, millis: number): void
   /** The device has had it for many seconds, and has it still. */
   hanging?(client: NbdClient, request: RequestReport, millis: number): void
-  /** A socket or a listener failed. */
+  /** A socket failed. */
   error?(error: Error): void
 }
 
@@ -87,7 +76,6 @@ export class NbdListener {
   readonly #connectionsMax: number
   readonly #handshakeMillisMax: number
   readonly #slabs = new SlabPool()
-  readonly #servers = new Set<Server>()
   readonly #clients = new Map<NbdClient, NbdSocket>()
   /** Attached clients whose last request the device may still hold. */
   #attached = 0
@@ -100,30 +88,6 @@ export class NbdListener {
     this.#events = options.events ?? {}
     this.#connectionsMax = options.connectionsMax ?? connectionsMaxDefault
     this.#handshakeMillisMax = options.handshakeMillisMax ?? handshakeMillisMax
-  }
-
-  /** Resolves with the place as it is bound (port 0 becomes a real one). Rejects with the system's error: `EADDRINUSE`, `EACCES`, ... */
-  async listen(place: ListenPlace): Promise<BoundPlace> {
-    const server = createServer({
-      noDelay: true,
-      keepAlive: true,
-      keepAliveInitialDelay: keepAliveMillis,
-      allowHalfOpen: true,
-    })
-    let bound: BoundPlace = { name: '', port: null }
-    server.on('connection', (socket) => this.accept(socket, bound))
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject)
-      server.listen(listenOptions(place), () => {
-        server.off('error', reject)
-        bound = boundPlace(server)
-        resolve()
-      })
-    })
-    server.on('error', (error) => this.#events.error?.(error))
-    this.#servers.add(server)
-    if ('path' in place) await chmod(place.path, place.mode ?? 0o660)
-    return bound
   }
 
   /** Who is connected, in the order in which they came. */
@@ -146,7 +110,6 @@ export class NbdListener {
   }
 
   async #stop(graceMillis: number): Promise<void> {
-    for (const server of this.#servers) server.close()
     const empty = new Promise<void>((resolve) => (this.#emptied = resolve))
     for (const socket of this.#clients.values()) socket.connection.shutdown()
     this.#checkEmpty()
@@ -169,7 +132,7 @@ export class NbdListener {
     if (this.#clients.size === 0 && this.#attached === 0) this.#emptied?.()
   }
 
-  /** A client that came in at `listener`, which may be a socket that somebody else listens at. It must be half-open (`allowHalfOpen`). */
+  /** A client that came in at `listener`. It must be half-open (`allowHalfOpen`). */
   accept(socket: Socket, listener: BoundPlace): void {
     // A client that has gone again has no address any more.
     const address = listener.port === null ? 'unix' : hostAndPort(socket.remoteAddress ?? '?', socket.remotePort ?? 0)
@@ -226,18 +189,6 @@ export class NbdListener {
     }
     this.#clients.set(client, nbdSocket)
   }
-}
-
-function listenOptions(place: ListenPlace): ListenOptions & { fd?: number } {
-  if ('fd' in place) return { fd: place.fd }
-  if ('path' in place) return { path: place.path }
-  return { host: place.host, port: place.port }
-}
-
-function boundPlace(server: Server): BoundPlace {
-  const bound = server.address()
-  if (bound === null || typeof bound === 'string') return { name: bound ?? '', port: null }
-  return { name: hostAndPort(bound.address, bound.port), port: bound.port }
 }
 
 function hostAndPort(host: string, port: number): string {

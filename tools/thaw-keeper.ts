@@ -29,7 +29,7 @@ try {
     listen: place('listen', values.listen),
     log,
   })
-  process.stdout.write(`${keeper.bound.name}\n`, () => closeSync(1))
+  process.stdout.write(`${keeper.name}\n`, () => closeSync(1))
   await keeper.ended
   await keeper[Symbol.asyncDispose]()
   // A connection to a server that says nothing is nothing to wait for.

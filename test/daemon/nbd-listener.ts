@@ -1,13 +1,8 @@
 /** The listener: where it listens, whom it lets in and for how long, what it tells, and how it stops. */
 
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { existsSync, statSync } from 'node:fs'
-import { createServer } from 'node:net'
-import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import t from 'tap'
+import { ListeningSocket } from '../../daemon/listening-socket.ts'
 import { NbdListener } from '../../daemon/nbd-listener.ts'
 import type { NbdClient, NbdListenerEvents } from '../../daemon/nbd-listener.ts'
 import { connectNbd } from '../../protocol/client/connect.ts'
@@ -84,39 +79,15 @@ t.test('over TCP: who is there, and what he did', async (t) => {
 t.test('over a unix socket', async (t) => {
   const path = join(t.testdir(), 'nbd.sock')
   const listener = new NbdListener(exportsOf())
-  t.strictSame(await listener.listen({ path, mode: 0o600 }), { name: path, port: null })
-  t.equal(statSync(path).mode & 0o777, 0o600)
+  const socket = await ListeningSocket.unix(path)
+  socket.serve((client) => listener.accept(client, socket))
   const client = await connectNbd({ path })
   await client.go('')
   t.equal((await client.read(0, 4096)).length, 4096)
   t.match(onlyClient(listener), { address: 'unix', listener: path })
+  socket.close()
   await listener.stop()
   await client.closed
-  t.notOk(existsSync(path))
-})
-
-t.test('on a descriptor that somebody else has bound', async (t) => {
-  const bound = createServer().listen(0, '127.0.0.1')
-  await new Promise((resolve) => bound.once('listening', resolve))
-  const { fd } = (bound as unknown as { _handle: { fd: number } })._handle
-  const program = fileURLToPath(new URL('../fixtures/listen-on-descriptor.js', import.meta.url))
-  const child = spawn(process.execPath, [program], { stdio: ['pipe', 'pipe', 'inherit', fd] })
-  const [place] = (await once(child.stdout!, 'data')) as [Buffer]
-  const { port } = bound.address() as AddressInfo
-  t.strictSame(JSON.parse(String(place)), { name: `127.0.0.1:${port}`, port })
-  bound.close()
-  const client = await connectNbd({ host: '127.0.0.1', port })
-  t.equal((await client.go('')).size, 4096)
-  await client.disconnect()
-  child.stdin!.end()
-  t.strictSame(await once(child, 'exit'), [0, null])
-})
-
-t.test('a place that is taken', async (t) => {
-  const { port } = await startServer(t, exportsOf())
-  const second = new NbdListener(exportsOf())
-  await t.rejects(second.listen({ host: '127.0.0.1', port }), { code: 'EADDRINUSE' })
-  await second.stop()
 })
 
 t.test('no more connections than agreed, and a place is free again when one is gone', async (t) => {

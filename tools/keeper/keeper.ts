@@ -9,14 +9,15 @@ import { connectNbd } from '../../protocol/client/connect.ts'
 import type { ServerPlace } from '../../protocol/client/connect.ts'
 import type { Export, ExportTable } from '../../protocol/export.ts'
 import { NbdListener } from '../../daemon/nbd-listener.ts'
-import type { BoundPlace, ListenPlace } from '../../daemon/nbd-listener.ts'
+import { ListeningSocket } from '../../daemon/listening-socket.ts'
 import { KeptDevice } from './kept-device.ts'
 import type { Upstream } from './kept-device.ts'
 
 export interface KeeperOptions {
   readonly server: ServerPlace
   readonly exportName: string
-  readonly listen: ListenPlace
+  /** `host` is an IP address. */
+  readonly listen: { readonly host: string; readonly port: number } | { readonly path: string }
   log(sentence: string): void
 }
 
@@ -28,21 +29,24 @@ const serverMillisMax = 60_000
 const lookMillis = 5_000
 
 export class Keeper implements AsyncDisposable {
-  readonly bound: BoundPlace
+  /** Where it listens: `127.0.0.1:10809`, or the path. */
+  readonly name: string
   /** Resolves when the client is leaving, or none has come. */
   readonly ended: Promise<void>
   readonly #device: KeptDevice
   readonly #listener: NbdListener
+  readonly #socket: ListeningSocket
   readonly #timers: readonly NodeJS.Timeout[]
 
   private constructor(parts: {
-    bound: BoundPlace
+    socket: ListeningSocket
     ended: Promise<void>
     device: KeptDevice
     listener: NbdListener
     timers: readonly NodeJS.Timeout[]
   }) {
-    this.bound = parts.bound
+    this.name = parts.socket.name
+    this.#socket = parts.socket
     this.ended = parts.ended
     this.#device = parts.device
     this.#listener = parts.listener
@@ -92,7 +96,9 @@ export class Keeper implements AsyncDisposable {
     })
     const timers = [nobody, look]
     try {
-      return new Keeper({ bound: await listener.listen(listen), ended, device, listener, timers })
+      const socket = await ('path' in listen ? ListeningSocket.unix(listen.path) : ListeningSocket.tcp(listen))
+      socket.serve((client) => listener.accept(client, socket))
+      return new Keeper({ socket, ended, device, listener, timers })
     } catch (error) {
       for (const timer of timers) clearTimeout(timer)
       await device.close()
@@ -102,6 +108,7 @@ export class Keeper implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const timer of this.#timers) clearTimeout(timer)
+    this.#socket.close()
     await Promise.all([this.#device.close(), this.#listener.stop()])
   }
 }
