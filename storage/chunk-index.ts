@@ -110,6 +110,8 @@ export class ChunkIndex {
   /** Catalogue rows that the drain under way, or the next one, writes with its checkpoint. */
   #catalogueRows = new Map<string, [key: Buffer, value: Buffer | undefined]>()
   #checkpoint: Buffer | undefined
+  /** The checkpoint that was written last. When that failed it may be there all the same, and is right: all before it is. */
+  #unconfirmed: Buffer | undefined
   readonly #roomWaiters: (() => void)[] = []
   /** All pages, in the order of the eviction clock. */
   readonly #pages = new Map<Page, { view: View; number: number }>()
@@ -129,6 +131,7 @@ export class ChunkIndex {
     this.#database = database
     this.#log = log
     this.#checkpoint = checkpoint
+    this.#unconfirmed = checkpoint
     this.#options = options
     this.#drainedTo = log.stagedPosition
   }
@@ -383,6 +386,7 @@ export class ChunkIndex {
     }
     const bytes = Buffer.from(JSON.stringify(checkpoint))
     batch.put(checkpointKey, bytes)
+    this.#unconfirmed = bytes
     await batch.write()
     this.#catalogueRows.clear()
     this.#checkpoint = bytes
@@ -424,7 +428,8 @@ export class ChunkIndex {
         database = await this.#environment.level.open(this.#directory)
         const checkpoint = await database.get(checkpointKey)
         this.#database = database
-        if (!sameBytes(checkpoint, this.#checkpoint)) {
+        if (sameBytes(checkpoint, this.#unconfirmed)) this.#checkpoint = checkpoint
+        else if (!sameBytes(checkpoint, this.#checkpoint)) {
           this.#options.onFailed(
             new StoreError(
               'STORE_FAILED',
