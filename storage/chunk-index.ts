@@ -206,8 +206,20 @@ export class ChunkIndex {
 
   /** The data row of a chunk. */
   async readDataRow(row: Row): Promise<Buffer | undefined> {
-    await this.#absent
-    return this.#database.get(dataKey(row.lineage, row.chunk, row.generation))
+    return this.#read((database) => database.get(dataKey(row.lineage, row.chunk, row.generation)))
+  }
+
+  /** Reads for a client, which shall not notice when LevelDB is closed meanwhile, to be opened again. */
+  async #read<T>(read: (database: LevelDatabase) => Promise<T>): Promise<T> {
+    for (;;) {
+      await this.#absent
+      const database = this.#database
+      try {
+        return await read(database)
+      } catch (error) {
+        if (database === this.#database && this.#absent === undefined) throw error
+      }
+    }
   }
 
   /** Rows in LevelDB as they are now; rows in overlays are not among them. */
@@ -448,26 +460,27 @@ export class ChunkIndex {
     }
   }
 
-  async #loadPage(view: View, number: number, page: Page): Promise<void> {
-    await this.#absent
+  #loadPage(view: View, number: number, page: Page): Promise<void> {
     const first = number * PAGE_CHUNKS
     const end = first + PAGE_CHUNKS
     const { lineage, generation } = view
-    // In one step with the opening of the iterator: what is not in LevelDB now is in the overlay, and what comes later is in `changes`.
-    if (lineage.overlay.size > 0) {
-      for (let chunk = first; chunk < end; chunk++) {
-        for (let at = lineage.overlay.get(chunk); at !== undefined; at = at.older) page.changes?.push(at.row)
+    return this.#read(async (database) => {
+      // In one step with the opening of the iterator: what is not in LevelDB now is in the overlay, and what comes later is in `changes`.
+      if (lineage.overlay.size > 0) {
+        for (let chunk = first; chunk < end; chunk++) {
+          for (let at = lineage.overlay.get(chunk); at !== undefined; at = at.older) page.changes?.push(at.row)
+        }
       }
-    }
-    const iterator = this.#database.iterate(
-      chunkKey(lineage.id, first, generation),
-      chunkKey(lineage.id, end, GENERATION_MAX),
-    )
-    try {
-      await readNewest(iterator, view, (row) => page.apply(row))
-    } finally {
-      await iterator.close()
-    }
+      const iterator = database.iterate(
+        chunkKey(lineage.id, first, generation),
+        chunkKey(lineage.id, end, GENERATION_MAX),
+      )
+      try {
+        await readNewest(iterator, view, (row) => page.apply(row))
+      } finally {
+        await iterator.close()
+      }
+    })
   }
 
   #loaded(view: View, number: number, page: Page, error: Error | null): void {

@@ -42,3 +42,47 @@ t.test('a batch that failed may be there all the same', async (t) => {
     }
   }
 })
+
+t.test('reads go on while it is opened again', async (t) => {
+  for (const placement of ['segments', 'leveldb'] as const) {
+    const simulation = new Simulation(1)
+    const { world, faults } = simulation
+    const events: string[] = []
+    const chunks = 1024
+    const open = (init: boolean) =>
+      openStore({
+        directory: '/data',
+        init,
+        chunkBytesPlacement: placement,
+        environment: simulation.start(),
+        reserveBytes: 0,
+        // Next to nothing is in memory.
+        cacheBytes: 16 * CHUNK,
+        mapBytes: 1,
+        mapPagesMin: 1,
+        compression: 'none',
+        onEvent: ({ type }) => events.push(type),
+      })
+    await world.run(
+      (async () => {
+        const first = await open(true)
+        await first.createDisk({ name: 'd', sizeBytes: chunks * CHUNK, chunkBytes: CHUNK })
+        for (let chunk = 0; chunk < chunks; chunk++)
+          await write(first.diskDevice('d'), chunk * CHUNK, Buffer.alloc(CHUNK, `chunk ${chunk} `))
+        await first.close()
+        simulation.ended()
+        const store = await open(false)
+        const device = store.diskDevice('d')
+        faults.add({ call: 'level.write', code: 'EIO', from: 1, count: 1 })
+        await write(device, 0, Buffer.alloc(CHUNK, 'chunk 0 '), { fua: true })
+        let wrong = 0
+        const reading = async (step: number) => {
+          for (let chunk = step; !events.includes('index-reopened'); chunk = (chunk + 131 * step) % chunks)
+            if (!(await read(device, chunk * CHUNK, CHUNK)).equals(Buffer.alloc(CHUNK, `chunk ${chunk} `))) wrong++
+        }
+        await Promise.all([1, 3, 5, 7].map(reading))
+        t.equal(wrong, 0, placement)
+      })(),
+    )
+  }
+})
