@@ -87,9 +87,10 @@ interface Queued {
   readonly overlay: OverlayRow
 }
 
-interface Unreadable {
+/** A row that a drain did not write: its lineage was deleted meanwhile, or (`error`) its record could not be read. */
+interface LeftBehind {
   readonly queued: Queued
-  readonly error: StoreError
+  readonly error: StoreError | null
 }
 
 export class ChunkIndex {
@@ -307,18 +308,18 @@ export class ChunkIndex {
     // covered from here on gets a row in the next queue, and until that is written a replay needs what there is now.
     const target = this.#log.stagedPosition
     const needed = Math.min(target, this.#options.oldestNeeded())
-    // What is deleted by now needs no rows, for this checkpoint has its deletion as well; what is deleted from here on does.
+    // What is deleted by now needs no rows, for this checkpoint has its deletion as well.
     const queue = this.#queue.filter(({ lineage, overlay }) => !overlay.replaced && !lineage.dead)
     this.#queue = []
     this.#catalogueChanged = false
     for (const [name, row] of this.#options.takeCatalogueChanges()) this.#catalogueRows.set(name, row)
-    const unreadable: Unreadable[] = []
+    const behind: LeftBehind[] = []
     try {
       await this.#log.synced()
-      const moved = await this.#writeRows(queue, unreadable)
-      const left = new Set(unreadable.map(({ queued }) => queued))
+      const moved = await this.#writeRows(queue, behind)
+      const left = new Set(behind.map(({ queued }) => queued))
       const checkpoint = await this.#writeCheckpoint(
-        unreadable.reduce((oldest, { queued }) => Math.min(oldest, queued.overlay.position), needed),
+        behind.reduce((oldest, { queued }) => Math.min(oldest, queued.overlay.position), needed),
       )
       this.#drainedTo = target
       for (const queued of queue) if (!left.has(queued)) remove(queued.lineage, queued.overlay)
@@ -332,25 +333,31 @@ export class ChunkIndex {
       if (code !== 'NO_SPACE' && code !== 'STORE_FAILED') this.#reopen(error as Error)
       throw error
     }
-    if (unreadable[0] !== undefined) throw unreadable[0].error
+    const unreadable = behind.find(({ error }) => error !== null)
+    if (unreadable !== undefined) throw unreadable.error
   }
 
   /**
    * Where LevelDB is to hold the bytes, a row whose record cannot be read for now stays in the queue, and its record in the
-   * log: it goes to `unreadable`.
+   * log: it goes to `behind`.
    */
-  async #writeRows(queue: readonly Queued[], unreadable: Unreadable[]): Promise<[Lineage, Row][]> {
+  async #writeRows(queue: readonly Queued[], behind: LeftBehind[]): Promise<[Lineage, Row][]> {
     const moved: [Lineage, Row][] = []
     let batch = this.#database.batch()
     let bytes = 0
     for (const queued of queue) {
       const { lineage, overlay } = queued
+      if (lineage.dead) {
+        // Deleted since the drain began: it needs no rows once that is durable, and its records until then.
+        behind.push({ queued, error: null })
+        continue
+      }
       let row = overlay.row
       if (this.#options.dataRows) {
         const key = dataKey(row.lineage, row.chunk, row.generation)
         const payload = row.kind === RowKind.CHUNK && row.inline === undefined ? await this.#payload(row) : undefined
         if (payload instanceof Error) {
-          unreadable.push({ queued, error: payload })
+          behind.push({ queued, error: payload })
           continue
         }
         if (payload === undefined) batch.remove(key)
