@@ -36,6 +36,10 @@ export function logStoreEvent(log: Log, event: StoreEvent): void {
       })
     case 'index-reopened':
       return log.notice('the index is open again', { error: event.error })
+    case 'reading-thread-lost':
+      return log.warning('the reading thread is lost: reads take another way, and more time, until the next start', {
+        error: event.error,
+      })
     case 'failed':
       return log.critical('a write to the data directory failed: nothing more is accepted, and the process ends', {
         error: event.error,

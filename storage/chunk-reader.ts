@@ -23,16 +23,24 @@ export class ChunkReader {
   readonly #index: () => ChunkIndex
   readonly #compression: Compression
 
-  constructor(environment: Environment, log: SegmentLog, index: () => ChunkIndex) {
-    this.#thread = environment.startReading?.()
+  constructor(
+    environment: Environment,
+    log: SegmentLog,
+    index: () => ChunkIndex,
+    onThreadLost: (error: Error) => void,
+  ) {
+    this.#thread = environment.startReading?.(onThreadLost)
     this.#reads = new RecordReads(log, this.#thread)
     this.#backgroundReads = new RecordReads(log, undefined)
     this.#index = index
     this.#compression = environment.compression
   }
 
+  /** Every read that was begun is over when this resolves. */
   async close(): Promise<void> {
     await this.#thread?.close()
+    await this.#reads.idle()
+    await this.#backgroundReads.idle()
   }
 
   /**

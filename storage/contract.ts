@@ -183,5 +183,7 @@ export type StoreEvent =
   | { readonly type: 'recovered'; readonly records: number; readonly bytes: number; readonly millis: number }
   | { readonly type: 'chunk-damaged'; readonly disk: string; readonly offset: number; readonly detail: string }
   | { readonly type: 'index-failed' | 'index-reopened'; readonly error: string }
+  /** Reads go through the thread pool from here on. */
+  | { readonly type: 'reading-thread-lost'; readonly error: Error }
   /** After a failed fsync or append: every write and flush gets an error from here on and the process must end. */
   | { readonly type: 'failed'; readonly error: Error }

@@ -32,6 +32,9 @@ export interface FileHandle {
   close(): Promise<void>
 }
 
+/** Records that a `ReadingThread` checks in one read. */
+export const READ_RECORDS_MAX = 64
+
 /** What a read on a `ReadingThread` gives: the bytes in `memory` from `at` on, lent until the call returns. */
 export type CheckedRead = (outcome: ReadOutcome, memory: Buffer, at: number) => void
 
@@ -52,8 +55,9 @@ export type ReadOutcome = (typeof ReadOutcome)[keyof typeof ReadOutcome]
  */
 export interface ReadingThread {
   /**
-   * Reads `length` bytes of a file at `position`. `records`: where in them a record begins, rising. False when it
-   * takes no read now (it waits for the disk, its memory is in use, the read is too long): then read from the file.
+   * Reads `length` bytes of a file at `position`. `records`: where in them a record begins, rising, at most
+   * READ_RECORDS_MAX. False when it takes no read now (it waits for the disk, its memory is in use, the read is too
+   * long): then read from the file. `done` must not throw.
    */
   read(
     handle: FileHandle,
@@ -153,6 +157,6 @@ export interface Environment {
   readonly compression: Compression
   readonly clock: Clock
   readonly random: Random
-  /** Absent where all reads go through `FileHandle.read`. */
-  startReading?(): ReadingThread
+  /** Absent where all reads go through `FileHandle.read`. `onLost`: it could not be started or has ended by itself, and takes no more reads. */
+  startReading?(onLost: (error: Error) => void): ReadingThread | undefined
 }

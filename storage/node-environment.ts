@@ -232,8 +232,14 @@ export const nodeEnvironment: Environment = {
   compression: nodeCompression,
   clock: nodeClock,
   random: { bytes: (count) => randomBytes(count) },
-  startReading: () => {
-    const thread = new NodeReadingThread()
+  startReading: (onLost) => {
+    let thread: NodeReadingThread
+    try {
+      thread = new NodeReadingThread(onLost)
+    } catch (error) {
+      onLost(error as Error)
+      return undefined
+    }
     return {
       read: (handle, position, length, records, incarnationCrc, done) =>
         thread.read((handle as NodeFile).fd, position, length, records, incarnationCrc, done),

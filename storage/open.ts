@@ -90,8 +90,8 @@ export async function openStore(options: StoreOptions): Promise<Store> {
       onEvent,
     })
     close = async () => {
-      await parts.core.reader.close()
       await parts.core.index.close()
+      await parts.core.reader.close()
       await files.close()
     }
     parts.core.sequence = parsed?.sequence ?? 0
@@ -267,7 +267,12 @@ function assemble(environment: Environment, options: StoreOptions, with_: Ingred
   /** Filled in below: the parts know each other. */
   const core = { environment, log, index, sequence: 0 } as { -readonly [K in keyof Core]: Core[K] }
   core.cache = new ChunkCache(cacheBytes)
-  core.reader = new ChunkReader(environment, log, () => index)
+  core.reader = new ChunkReader(
+    environment,
+    log,
+    () => index,
+    (error) => onEvent({ type: 'reading-thread-lost', error }),
+  )
   core.loader = new ChunkLoader(core)
   core.discards = new Discards(core)
   core.writeBack = new WriteBack(core, {

@@ -5,13 +5,12 @@
  * say all: how many were submitted, and how many are done.
  */
 
+import { READ_RECORDS_MAX } from './environment.ts'
+
 /** A power of two. */
 export const SLOTS = 128
 /** The longest read. Pages of a slot that no read was long enough to touch take no memory. */
 export const SLOT_BYTES = 256 * 1024
-/** Records that are checked in one read. */
-export const RECORDS_MAX = 64
-
 /** Counters in `control`; they wrap, only their differences count. */
 export const Counter = {
   /** Reads submitted. Written by the event loop. */
@@ -36,7 +35,7 @@ export interface Ring {
 }
 
 export const READ_FIELDS = 4
-export const RECORD_FIELDS = 1 + RECORDS_MAX
+export const RECORD_FIELDS = 1 + READ_RECORDS_MAX
 
 const parts = {
   reads: 8 * SLOTS * READ_FIELDS,

@@ -1,12 +1,11 @@
 /** The event loop's side of the reading thread: see `ReadingThread` in `environment.ts`. */
 
 import { Worker } from 'node:worker_threads'
-import { type CheckedRead, ReadOutcome } from './environment.ts'
+import { type CheckedRead, READ_RECORDS_MAX, ReadOutcome } from './environment.ts'
 import {
   Counter,
   READ_FIELDS,
   RECORD_FIELDS,
-  RECORDS_MAX,
   type Ring,
   ringIn,
   ringMemory,
@@ -14,31 +13,42 @@ import {
   SLOTS,
 } from './reading-ring.ts'
 
-/** After a read that had to wait for the disk all reads go another way for this long. */
-const AVOID_MILLIS = 10
+/** After a read that had to wait for the disk all reads go another way for this long; while that goes on, longer and longer. */
+const AVOID_MILLIS_MIN = 10
+const AVOID_MILLIS_MAX = 1000
+/** Reads in a row that need not wait, for the disk to count as one whose pages are in memory. */
+const GOOD_READS = 64
 /** No answer for this long, with reads submitted: the thread waits for a disk that takes its time. */
 const STUCK_MILLIS = 20
 
 export class NodeReadingThread {
   readonly #ring: Ring
   readonly #worker: Worker
+  /** The slot used last is used next: so few of them are ever touched, and those stay in the processor's cache. */
   readonly #free: number[] = Array.from({ length: SLOTS }, (_, slot) => slot)
   readonly #waiting: (CheckedRead | undefined)[] = Array.from({ length: SLOTS })
   #submitted = 0
   #answered = 0
   #scheduled = false
   #avoidUntil = 0
+  #avoidMillis = AVOID_MILLIS_MIN
+  #goodReads = 0
   #progressAt = 0
+  readonly #onLost: (error: Error) => void
+  /** It takes no reads any more. */
+  #closing = false
+  /** Nothing is answered any more. */
   #ended = false
   #drained: (() => void) | undefined
 
-  constructor() {
+  constructor(onLost: (error: Error) => void) {
+    this.#onLost = onLost
     const memory = ringMemory()
     this.#ring = ringIn(memory)
     this.#worker = new Worker(new URL('./reading-worker.js', import.meta.url), { workerData: memory })
     this.#worker.on('message', () => this.#answer())
-    this.#worker.on('error', () => this.#lost())
-    this.#worker.on('exit', () => this.#lost())
+    this.#worker.on('error', (error) => this.#lost(error))
+    this.#worker.on('exit', (code) => this.#lost(new Error(`the reading thread ended with ${code}`)))
     // It keeps the process alive only while somebody waits for it.
     this.#worker.unref()
   }
@@ -51,7 +61,7 @@ export class NodeReadingThread {
     incarnationCrc: number,
     done: CheckedRead,
   ): boolean {
-    if (this.#ended || length > SLOT_BYTES || recordsAt.length > RECORDS_MAX) return false
+    if (this.#closing || this.#ended || length > SLOT_BYTES || recordsAt.length > READ_RECORDS_MAX) return false
     const now = performance.now()
     if (now < this.#avoidUntil) return false
     const slot = this.#free[this.#free.length - 1]
@@ -83,6 +93,7 @@ export class NodeReadingThread {
   }
 
   async close(): Promise<void> {
+    this.#closing = true
     if (this.#submitted !== this.#answered) await new Promise<void>((resolve) => (this.#drained = resolve))
     this.#ended = true
     this.#worker.ref()
@@ -114,11 +125,19 @@ export class NodeReadingThread {
       while (this.#answered !== done) {
         const slot = order[this.#answered & (SLOTS - 1)] as number
         const outcome = outcomes[slot] as ReadOutcome
-        if (outcome === ReadOutcome.NOT_READ) this.#avoidUntil = this.#progressAt + AVOID_MILLIS
+        if (outcome === ReadOutcome.NOT_READ) this.#avoid(this.#progressAt)
+        else if (++this.#goodReads >= GOOD_READS) this.#avoidMillis = AVOID_MILLIS_MIN
         this.#complete(slot, outcome, memory)
       }
     }
     if (this.#answered === this.#submitted) this.#idle()
+  }
+
+  #avoid(now: number): void {
+    this.#goodReads = 0
+    if (now < this.#avoidUntil) return
+    this.#avoidUntil = now + this.#avoidMillis
+    this.#avoidMillis = Math.min(2 * this.#avoidMillis, AVOID_MILLIS_MAX)
   }
 
   #idle(): void {
@@ -130,14 +149,18 @@ export class NodeReadingThread {
     this.#answered = (this.#answered + 1) | 0
     const done = this.#waiting[slot] as CheckedRead
     this.#waiting[slot] = undefined
-    done(outcome, memory, slot * SLOT_BYTES)
-    this.#free.push(slot)
+    try {
+      done(outcome, memory, slot * SLOT_BYTES)
+    } finally {
+      this.#free.push(slot)
+    }
   }
 
   /** The thread ended by itself: what it did not answer is read another way, as all from now on. */
-  #lost(): void {
+  #lost(error: Error): void {
     if (this.#ended) return
     this.#ended = true
+    this.#onLost(error)
     const { order, memory } = this.#ring
     while (this.#answered !== this.#submitted) {
       this.#complete(order[this.#answered & (SLOTS - 1)] as number, ReadOutcome.NOT_READ, memory)

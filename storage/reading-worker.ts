@@ -11,10 +11,12 @@ import { payloadIsGood, readHeader } from './record.ts'
 
 /**
  * Who waits for the disk: a read that took longer than any break the scheduler
- * makes, or several of the last eight that took longer than a copy of memory.
+ * makes, or several of the last eight that took longer than a copy of memory
+ * (a system call, and a gigabyte a second).
  */
 const WAITED_MILLIS = 8
-const COPIED_MILLIS = 0.06
+const CALL_MILLIS = 0.06
+const COPY_BYTES_PER_MILLI = 1e6
 const WAITS_OF_EIGHT = 3
 /** Reads done between two messages: a message costs more than a read. */
 const READS_PER_MESSAGE = 8
@@ -24,8 +26,8 @@ const port = parentPort as NonNullable<typeof parentPort>
 
 let done = 0
 let told = 0
-/** Reads before this are handed back: those that were submitted before a slow one ended. */
-let handBackTo = 0
+/** So many of the next reads are handed back: those that were submitted before a slow one ended. */
+let handBack = 0
 /** Of the last eight reads a bit each: it took longer than a copy. */
 let waits = 0
 
@@ -36,7 +38,10 @@ for (;;) {
     continue
   }
   const slot = order[done & (SLOTS - 1)] as number
-  outcomes[slot] = ((handBackTo - done) | 0) > 0 ? ReadOutcome.NOT_READ : read(slot)
+  if (handBack > 0) {
+    handBack--
+    outcomes[slot] = ReadOutcome.NOT_READ
+  } else outcomes[slot] = read(slot)
   done = (done + 1) | 0
   Atomics.store(control, Counter.DONE, done)
   const enough = ((done - told) | 0) >= READS_PER_MESSAGE || done === Atomics.load(control, Counter.SUBMITTED)
@@ -59,10 +64,10 @@ function read(slot: number): ReadOutcome {
     return ReadOutcome.NOT_READ
   }
   const millis = performance.now() - began
-  waits = ((waits << 1) | (millis > COPIED_MILLIS ? 1 : 0)) & 0xff
+  waits = ((waits << 1) | (millis > CALL_MILLIS + length / COPY_BYTES_PER_MILLI ? 1 : 0)) & 0xff
   if (millis > WAITED_MILLIS || countBits(waits) >= WAITS_OF_EIGHT) {
     // The thread pool waits for the disk with many threads at once.
-    handBackTo = Atomics.load(control, Counter.SUBMITTED)
+    handBack = (Atomics.load(control, Counter.SUBMITTED) - done - 1) | 0
     waits = 0
   }
   return recordsAreGood(slot, base, reads[at + 3] as number) ? ReadOutcome.GOOD : ReadOutcome.UNCHECKED

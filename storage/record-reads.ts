@@ -6,7 +6,7 @@
  * what copying 16 KiB does.
  */
 
-import { type ReadingThread, ReadOutcome } from './environment.ts'
+import { type FileHandle, READ_RECORDS_MAX, type ReadingThread, ReadOutcome } from './environment.ts'
 import type { SegmentLog } from './segment-log.ts'
 
 /** One read. Long enough that calls no longer count, short enough that several are under way. */
@@ -43,6 +43,9 @@ export class RecordReads {
   /** Buffers for the next reads, by their size, a power of two. */
   readonly #spare = new Map<number, Buffer[]>()
   #spareBytes = 0
+  /** Reads of files, not counting those of the reading thread. */
+  #underWay = 0
+  readonly #idleWaiters: (() => void)[] = []
 
   constructor(log: SegmentLog, thread: ReadingThread | undefined) {
     this.#log = log
@@ -56,7 +59,7 @@ export class RecordReads {
     const last = this.#runs[this.#runs.length - 1]
     if (last !== undefined && last.segment === segment && offset >= last.end && offset <= last.end + GAP_BYTES_MAX) {
       const end = offset + length
-      if (end - last.start <= RUN_BYTES_MAX) {
+      if (end - last.start <= RUN_BYTES_MAX && last.wanted.length < READ_RECORDS_MAX) {
         last.end = end
         last.wanted.push({ offset, length, done })
         last.records.push(offset - last.start)
@@ -77,8 +80,9 @@ export class RecordReads {
     const thread = this.#thread
     if (thread === undefined) return this.#readFromFile(run)
     this.#log.hold(run.segment, (error, file) => {
-      const handle = file.handle
-      if (error !== null || handle === undefined) return this.#readFromFile(run)
+      // Reading from the file says what is wrong with it.
+      if (error !== null) return this.#readFromFile(run)
+      const handle = file.handle as FileHandle
       const incarnationCrc = file.incarnationCrc as number
       const length = run.end - run.start
       const taken = thread.read(handle, run.start, length, run.records, incarnationCrc, (outcome, memory, at) => {
@@ -97,7 +101,9 @@ export class RecordReads {
 
   #readFromFile(run: Run): void {
     const buffer = this.#borrow(run.end - run.start)
+    this.#underWay++
     this.#log.read(run.segment, run.start, run.end - run.start, buffer, (error, incarnationCrc) => {
+      this.#underWay--
       if (error !== null && run.wanted.length > 1) {
         // One bad sector is no reason to fail its neighbours.
         for (const each of run.wanted) this.#readFromFile(runOf(run.segment, each))
@@ -105,7 +111,13 @@ export class RecordReads {
         for (const { offset, done } of run.wanted) done(error, buffer, offset - run.start, incarnationCrc, false)
       }
       this.#giveBack(buffer)
+      if (this.#underWay === 0) for (const resolve of this.#idleWaiters.splice(0)) resolve()
     })
+  }
+
+  /** Resolves when no read of a file is under way. */
+  idle(): Promise<void> {
+    return this.#underWay === 0 ? Promise.resolve() : new Promise((resolve) => this.#idleWaiters.push(resolve))
   }
 
   #borrow(length: number): Buffer {

@@ -484,10 +484,14 @@ export class Store implements StoreContract {
       open = false
       core.writeBack.stop()
       await core.discards.stop()
+      await core.writeBack.idle()
       await core.log.close().catch(() => {})
-      await core.index.close()
-      await core.reader.close()
-      await this.#parts.files.close()
+      try {
+        await core.index.close()
+      } finally {
+        await core.reader.close()
+        await this.#parts.files.close()
+      }
     }
   }
 

@@ -73,12 +73,15 @@ export class WriteBack {
   readonly #dirty = new Set<Lineage>()
   readonly #blocked = new Set<Lineage>()
   #folding = 0
+  readonly #idleWaiters: (() => void)[] = []
   /** Folding goes on until the low water mark. */
   #draining = false
   #waitingForRoom = false
   #waking = false
   #pumping = false
   #tick = 0
+  /** Chunks of large writes that were compressed in this turn of the event loop. */
+  #compressedThrough = 0
   #ticking = false
   /** Until recovery is over nothing may be appended. */
   #stopped = true
@@ -151,15 +154,13 @@ export class WriteBack {
 
   /**
    * Appends a whole chunk of a large write at once, past the cache: what is written in bulk is seldom written again
-   * soon. Assigns the sequence. False when it has to go through the cache: the log takes nothing in bulk now, or the
-   * chunk is too large to be compressed here.
+   * soon. Assigns the sequence. False when it has to go through the cache: the log takes nothing in bulk now, or it
+   * would be compressed and is too large for that, or enough were in this turn of the event loop.
    */
   appendThrough(lineage: Lineage, chunk: number, source: Buffer, from: number): boolean {
-    const { log, index, cache } = this.#core
-    if (!log.hasRoom || !index.hasRoom || log.failure !== undefined) return false
+    if (!this.#takesThrough(lineage)) return false
+    const { cache } = this.#core
     const payload = source.subarray(from, from + lineage.chunkBytes)
-    const { compress } = this.#options
-    if (payload.length > COMPRESS_HERE_BYTES_MAX && compress && lineage.compressSkip === 0) return false
     const entry = lineage.head.entries.get(chunk)
     if (entry !== undefined) {
       this.supersede(entry, lineage.generation)
@@ -178,9 +179,20 @@ export class WriteBack {
     return true
   }
 
+  #takesThrough(lineage: Lineage): boolean {
+    const { log, index, environment } = this.#core
+    if (lineage.dead || !log.hasRoom || !index.hasRoom || log.failure !== undefined) return false
+    if (!this.#options.compress || lineage.compressSkip > 0) return true
+    if (lineage.chunkBytes > COMPRESS_HERE_BYTES_MAX || this.#compressedThrough >= FOLDS_PER_TURN) return false
+    if (this.#compressedThrough++ === 0) environment.clock.soon(() => (this.#compressedThrough = 0))
+    return true
+  }
+
   /** A newer version of the entry's chunk, of `generation`, comes into the log: only what an older generation needs of it is kept. */
   supersede(entry: Entry, generation: number): void {
-    if (entry.unfolded === 0 || entry.generation === generation) this.drop(entry)
+    const { frozen } = entry.view.lineage
+    const isRead = entry.generation !== generation && frozen.some((reader) => reader >= entry.generation)
+    if (entry.unfolded === 0 || !isRead) this.drop(entry)
     // Of one chunk, an older generation comes first in the log.
     else this.logEntry(entry)
   }
@@ -254,7 +266,10 @@ export class WriteBack {
     )
     for (let first = 0; first < entries.length; first += FOLDS_MAX) {
       await this.#room()
-      await Promise.all(entries.slice(first, first + FOLDS_MAX).map((entry) => this.#settled(entry)))
+      const settled = entries.slice(first, first + FOLDS_MAX).map((entry) => this.#settled(entry))
+      // All of them, also after one that failed: who gives up may be about to close the log.
+      await Promise.allSettled(settled)
+      await Promise.all(settled)
     }
   }
 
@@ -291,9 +306,14 @@ export class WriteBack {
     this.#pump()
   }
 
-  /** No more background work. */
+  /** No more background work is begun. */
   stop(): void {
     this.#stopped = true
+  }
+
+  /** Resolves when no fold is under way. */
+  idle(): Promise<void> {
+    return this.#folding === 0 ? Promise.resolve() : new Promise((resolve) => this.#idleWaiters.push(resolve))
   }
 
   /** Waits until the log takes bulk appends; rejects when it cannot. */
@@ -488,6 +508,7 @@ export class WriteBack {
     done(error)
     for (const again of entry.folded.splice(0)) again()
     this.#pump()
+    if (this.#folding === 0) for (const resolve of this.#idleWaiters.splice(0)) resolve()
   }
 
   /** Whether a flush should take the time to compress: whole chunks of a disk whose data shrinks. */

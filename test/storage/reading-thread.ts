@@ -41,7 +41,7 @@ function setUp(t: Test) {
     )
     writeSync(fd, record, 0, RECORD_BYTES, number * RECORD_BYTES)
   }
-  const thread = new NodeReadingThread()
+  const thread = new NodeReadingThread((error) => t.fail(error.message))
   t.teardown(async () => {
     await thread.close()
     closeSync(fd)
@@ -121,6 +121,19 @@ t.test('what cannot be read is handed back', async (t) => {
 t.test('a read that is too long is not taken', async (t) => {
   const { fd, thread } = setUp(t)
   t.notOk(thread.read(fd, 0, SLOT_BYTES + 1, [0], crc, () => t.fail('not taken and answered')))
+})
+
+t.test('a read asked for while another is answered, and closing is waited for', async (t) => {
+  const { fd, thread } = setUp(t)
+  const nested = new Promise<string>((resolve) => {
+    const again = () => {
+      const taken = thread.read(fd, 0, RECORD_BYTES, [0], crc, () => resolve('answered'))
+      if (!taken) resolve('not taken')
+    }
+    thread.read(fd, 0, RECORD_BYTES, [0], crc, () => queueMicrotask(again))
+  })
+  await thread.close()
+  t.match(await nested, /^(answered|not taken)$/)
 })
 
 t.test('closing answers what was taken, and takes nothing more', async (t) => {
