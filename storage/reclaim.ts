@@ -29,6 +29,8 @@ import { scanSegmentTypes } from './segment-scan.ts'
 
 /** Rows are removed in batches of this many. */
 const REMOVE_ROWS = 512
+/** Between two reads of rows: nobody waits for this work, and clients share the event loop and the disk with it. */
+const REST_MILLIS = 1
 
 /** Generations of a lineage that somebody can read; a head counts as `GENERATION_MAX`. */
 export type LivingGenerations = readonly number[]
@@ -56,8 +58,13 @@ export async function removeLineage(core: Core, lineage: number): Promise<void> 
   }
 }
 
-/** Removes the rows of a lineage that no living generation reads. */
-export async function removeUnread(core: Core, lineage: number, living: () => LivingGenerations): Promise<void> {
+/** Removes the rows of a lineage that no living generation reads. False when it was `stopped` before its end. */
+export async function removeUnread(
+  core: Core,
+  lineage: number,
+  living: () => LivingGenerations,
+  stopped: () => boolean,
+): Promise<boolean> {
   // Rows on their way to LevelDB may outdate some that are there.
   await core.index.drain()
   const [first, to] = chunkKeyRange(lineage)
@@ -66,6 +73,8 @@ export async function removeUnread(core: Core, lineage: number, living: () => Li
   /** Of the newest version of `chunk` seen so far. */
   let newer = 0
   for (;;) {
+    await rest(core)
+    if (stopped()) return false
     const iterator = await core.index.iterate(from, to)
     let rows: [Buffer, Buffer][]
     try {
@@ -73,7 +82,7 @@ export async function removeUnread(core: Core, lineage: number, living: () => Li
     } finally {
       await iterator.close()
     }
-    if (rows.length === 0) return
+    if (rows.length === 0) return true
     const generations = living()
     const keys: Buffer[] = []
     for (const [key] of rows) {
@@ -94,16 +103,18 @@ export async function removeUnread(core: Core, lineage: number, living: () => Li
 /**
  * Unlinks segments in which nothing lives; resolves with their number. `complete`
  * is the first segment that the checkpoint does not cover. `saveCatalogue`
- * appends the whole catalogue to the log and makes it durable.
+ * appends the whole catalogue to the log and makes it durable. Nothing is
+ * unlinked when it is `stopped` before it knows what lives.
  */
 export async function removeDeadSegments(
   core: Core,
   files: SegmentFiles,
-  options: { complete: number; dataRows: boolean; saveCatalogue: () => Promise<void> },
+  options: { complete: number; dataRows: boolean; saveCatalogue: () => Promise<void>; stopped: () => boolean },
 ): Promise<number> {
   const candidates = files.ids().filter((id) => id < options.complete)
   if (candidates.length === 0) return 0
-  const living = options.dataRows ? new Set<number>() : await livingSegments(core)
+  const living = options.dataRows ? new Set<number>() : await livingSegments(core, options.stopped)
+  if (living === undefined) return 0
   let removed = 0
   let catalogueSaved = false
   for (const id of candidates) {
@@ -123,7 +134,7 @@ export async function removeDeadSegments(
   return removed
 }
 
-async function livingSegments(core: Core): Promise<Set<number>> {
+async function livingSegments(core: Core, stopped: () => boolean): Promise<Set<number> | undefined> {
   const living = new Set<number>()
   const [first, to] = chunkKeyRange()
   let from = first
@@ -132,6 +143,8 @@ async function livingSegments(core: Core): Promise<Set<number>> {
     try {
       // An iterator keeps what is deleted meanwhile: a new one after some thousand rows.
       for (let reads = 0; reads < 64; reads++) {
+        await rest(core)
+        if (stopped()) return undefined
         const rows = await iterator.next(READ_ROWS)
         if (rows.length === 0) return living
         for (const [key, value] of rows) {
@@ -145,4 +158,8 @@ async function livingSegments(core: Core): Promise<Set<number>> {
     }
     from = keyAfter(from)
   }
+}
+
+function rest(core: Core): Promise<void> {
+  return new Promise((resolve) => core.environment.clock.after(REST_MILLIS, resolve))
 }

@@ -821,13 +821,15 @@ export class Store implements StoreContract {
       const lives = this.#catalogue.lineages.has(id)
       const decided = living()
       await this.#core.index.drain()
-      if (lives) await removeUnread(this.#core, id, () => [...decided, ...living()])
-      else await removeLineage(this.#core, id)
+      if (!lives) await removeLineage(this.#core, id)
+      else if (!(await removeUnread(this.#core, id, () => [...decided, ...living()], this.#isClosing))) return
       // Another deletion may have asked for the same lineage while it was being gone through.
       if (this.#catalogue.reclaims.get(id) === reclaim) await this.#commit([{ kind: 'reclaim', id, value: null }])
     }
     await this.#collect()
   }
+
+  readonly #isClosing = (): boolean => this.#closing !== undefined
 
   async #collect(): Promise<void> {
     await this.#core.index.drain()
@@ -838,6 +840,7 @@ export class Store implements StoreContract {
         appendCatalogue(this.#core.log, () => ++this.#core.sequence, this.#catalogue)
         await this.#core.log.synced()
       },
+      stopped: this.#isClosing,
     })
     this.#collectedBytes = this.#parts.files.totalBytes
   }
