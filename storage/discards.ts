@@ -133,11 +133,8 @@ export class Discards {
   }
 
   #forget(entry: Entry, generation: number, patched: number[]): void {
-    const { writeBack, cache } = this.#core
     if (entry.firstPatch !== 0) patched.push(entry.chunk)
-    writeBack.supersede(entry, generation)
-    // A generation that is being frozen keeps its bytes; without them in the map no reader of the head sees them.
-    cache.detach(entry)
+    this.#core.writeBack.supersede(entry, generation)
   }
 
   #wake(lineage: Lineage): void {

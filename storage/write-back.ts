@@ -159,13 +159,9 @@ export class WriteBack {
    */
   appendThrough(lineage: Lineage, chunk: number, source: Buffer, from: number): boolean {
     if (!this.#takesThrough(lineage)) return false
-    const { cache } = this.#core
     const payload = source.subarray(from, from + lineage.chunkBytes)
     const entry = lineage.head.entries.get(chunk)
-    if (entry !== undefined) {
-      this.supersede(entry, lineage.generation)
-      cache.detach(entry)
-    }
+    if (entry !== undefined) this.supersede(entry, lineage.generation)
     const sequence = ++this.#core.sequence
     if (isZero(payload)) this.#appendHole(lineage, chunk, lineage.generation, sequence)
     else {
@@ -188,13 +184,14 @@ export class WriteBack {
     return true
   }
 
-  /** A newer version of the entry's chunk, of `generation`, comes into the log: only what an older generation needs of it is kept. */
+  /** A newer version of the entry's chunk, of `generation`, comes into the log: only what an older generation needs of it is kept, and no reader of the head sees it. */
   supersede(entry: Entry, generation: number): void {
     const { frozen } = entry.view.lineage
     const isRead = entry.generation !== generation && frozen.some((reader) => reader >= entry.generation)
     if (entry.unfolded === 0 || !isRead) this.drop(entry)
     // Of one chunk, an older generation comes first in the log.
     else this.logEntry(entry)
+    this.#core.cache.detach(entry)
   }
 
   /** The entry's bytes need not be kept: discarded, or its lineage is gone. */
