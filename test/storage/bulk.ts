@@ -2,27 +2,22 @@
 
 import { randomBytes } from 'node:crypto'
 import t from 'tap'
-import type { Environment } from '../../storage/environment.ts'
-import { openStore } from '../../storage/open.ts'
 import type { Store } from '../../storage/store.ts'
 import { BULK_BYTES } from '../../storage/view-device.ts'
 import { flush, read, write } from '../fixtures/device-calls.ts'
 import { Simulation } from '../fixtures/simulation/environment.ts'
+import { openSimulated } from '../fixtures/simulation/open.ts'
 
 const KIB = 1024
 const CHUNK = 16 * KIB
 const SIZE = 2 * BULK_BYTES
-
-function open(environment: Environment, init: boolean): Promise<Store> {
-  return openStore({ directory: '/data', init, environment, reserveBytes: 0 })
-}
 
 /** A store with one disk `d`, in a world of its own, for as long as `run` takes. */
 function inSimulation<T>(run: (store: Store, simulation: Simulation) => Promise<T>): Promise<T> {
   const simulation = new Simulation(1)
   return simulation.world.run(
     (async () => {
-      const store = await open(simulation.start(), true)
+      const store = await openSimulated(simulation, true)
       await store.createDisk({ name: 'd', sizeBytes: SIZE, chunkBytes: CHUNK })
       return run(store, simulation)
     })(),
@@ -85,7 +80,7 @@ t.test('a bulk write that was flushed is there after a power cut', async (t) => 
     await write(store.diskDevice('d'), 0, Buffer.alloc(512, 'a'), { fua: true })
     await write(store.diskDevice('d'), 0, bulk, { fua: true })
     simulation.powerCut()
-    const again = await open(simulation.start(), false)
+    const again = await openSimulated(simulation, false)
     return read(again.diskDevice('d'), 0, BULK_BYTES)
   })
   t.ok(found.equals(bulk))

@@ -4,11 +4,11 @@ import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import t from 'tap'
 import type { StoreEvent } from '../../storage/contract.ts'
-import { openStore } from '../../storage/open.ts'
 import type { Store } from '../../storage/store.ts'
 import { BULK_BYTES } from '../../storage/view-device.ts'
 import { flush, read, write } from '../fixtures/device-calls.ts'
 import { Simulation } from '../fixtures/simulation/environment.ts'
+import { openSimulated } from '../fixtures/simulation/open.ts'
 
 const CHUNK = 16 * 1024
 const CHUNKS = 60
@@ -18,14 +18,7 @@ function withDamage<T>(seed: number, run: (store: Store, events: StoreEvent[], s
   const simulation = new Simulation(seed)
   const events: StoreEvent[] = []
   const open = (init: boolean) =>
-    openStore({
-      directory: '/data',
-      init,
-      environment: simulation.start(),
-      reserveBytes: 0,
-      compression: 'none',
-      onEvent: (event) => events.push(event),
-    })
+    openSimulated(simulation, init, { compression: 'none', onEvent: (event) => events.push(event) })
   return simulation.world.run(
     (async () => {
       const first = await open(true)

@@ -1,19 +1,14 @@
 /** Discards in a simulated world: what they cover, and what may happen while they do. */
 
 import t from 'tap'
-import { openStore } from '../../storage/open.ts'
-import type { Store } from '../../storage/store.ts'
 import { read, trim, write } from '../fixtures/device-calls.ts'
 import { Simulation } from '../fixtures/simulation/environment.ts'
+import { openSimulated } from '../fixtures/simulation/open.ts'
 
 const CHUNK = 4096
 
 /** Long enough for rows to reach LevelDB and for discards to be done with. */
 const SETTLED_MILLIS = 10_000
-
-function open(simulation: Simulation, init: boolean): Promise<Store> {
-  return openStore({ directory: '/data', init, environment: simulation.start(), reserveBytes: 0 })
-}
 
 t.test('a discard covers the versions of a chunk behind a hole, wherever a read of rows ends', async (t) => {
   const chunks = 100
@@ -24,7 +19,7 @@ t.test('a discard covers the versions of a chunk behind a hole, wherever a read 
     const { world } = simulation
     const found = await world.run(
       (async () => {
-        const store = await open(simulation, true)
+        const store = await openSimulated(simulation, true)
         await store.createDisk({ name: 'd', sizeBytes, chunkBytes: CHUNK })
         await write(store.diskDevice('d'), 0, Buffer.alloc(sizeBytes, 'a'))
         await store.createSnapshot('d', 's')
@@ -47,13 +42,13 @@ t.test('a discard belongs to its generation, whenever the next one begins', asyn
     const { world } = simulation
     const found = await world.run(
       (async () => {
-        const first = await open(simulation, true)
+        const first = await openSimulated(simulation, true)
         await first.createDisk({ name: 'd', sizeBytes: 16 * CHUNK, chunkBytes: CHUNK })
         await write(first.diskDevice('d'), 0, Buffer.alloc(CHUNK, 'a'))
         await first.close()
         simulation.ended()
         // Now the chunk map has to be loaded, and there is time in between.
-        const store = await open(simulation, false)
+        const store = await openSimulated(simulation, false)
         await trim(store.diskDevice('d'), 0, 16 * CHUNK)
         await world.sleep(micros / 1000)
         const snapshot = store.createSnapshot('d', 's')

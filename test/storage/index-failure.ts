@@ -1,9 +1,9 @@
 /** LevelDB fails in one call: it is opened again, and nobody but who waited for that call notices. */
 
 import t from 'tap'
-import { openStore } from '../../storage/open.ts'
 import { read, write } from '../fixtures/device-calls.ts'
 import { Simulation } from '../fixtures/simulation/environment.ts'
+import { openSimulated } from '../fixtures/simulation/open.ts'
 
 const CHUNK = 4096
 
@@ -14,14 +14,7 @@ t.test('a batch that failed may be there all the same', async (t) => {
       const simulation = new Simulation(seed)
       const { world, faults } = simulation
       const events: string[] = []
-      const open = (init: boolean) =>
-        openStore({
-          directory: '/data',
-          init,
-          environment: simulation.start(),
-          reserveBytes: 0,
-          onEvent: ({ type }) => events.push(type),
-        })
+      const open = (init: boolean) => openSimulated(simulation, init, { onEvent: ({ type }) => events.push(type) })
       const expected = Buffer.alloc(16 * CHUNK, 'b')
       await world.run(
         (async () => {
@@ -50,12 +43,8 @@ t.test('reads go on while it is opened again', async (t) => {
     const events: string[] = []
     const chunks = 1024
     const open = (init: boolean) =>
-      openStore({
-        directory: '/data',
-        init,
+      openSimulated(simulation, init, {
         chunkBytesPlacement: placement,
-        environment: simulation.start(),
-        reserveBytes: 0,
         // Next to nothing is in memory.
         cacheBytes: 16 * CHUNK,
         mapBytes: 1,

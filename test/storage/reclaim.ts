@@ -3,19 +3,15 @@
 import assert from 'node:assert/strict'
 import t from 'tap'
 import type { Device } from '../../storage/contract.ts'
-import { openStore } from '../../storage/open.ts'
 import type { Store } from '../../storage/store.ts'
 import { read, write } from '../fixtures/device-calls.ts'
 import { Simulation } from '../fixtures/simulation/environment.ts'
+import { openSimulated } from '../fixtures/simulation/open.ts'
 
 const CHUNK = 4096
 
 /** Long enough for rows to reach LevelDB. */
 const SETTLED_MILLIS = 10_000
-
-function open(simulation: Simulation, init: boolean): Promise<Store> {
-  return openStore({ directory: '/data', init, environment: simulation.start(), reserveBytes: 0 })
-}
 
 function filled(letter: string): Buffer {
   return Buffer.alloc(CHUNK, letter)
@@ -36,7 +32,7 @@ async function cutInSecondDeletion(
   second: (store: Store) => Promise<void>,
 ): Promise<Store> {
   const { world } = simulation
-  const store = await open(simulation, true)
+  const store = await openSimulated(simulation, true)
   for (const name of ['d', 'other']) await store.createDisk({ name, sizeBytes: CHUNK, chunkBytes: CHUNK })
   const device = store.diskDevice('d')
   await write(device, 0, filled('a'))
@@ -56,7 +52,7 @@ async function cutInSecondDeletion(
   await world.sleep(100)
   simulation.powerCut(() => 'none')
   simulation.faults.clear()
-  return open(simulation, false)
+  return openSimulated(simulation, false)
 }
 
 for (const [what, second, found] of [
